@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * larder, seen from outside: for tools that look into a live cache, and for the agent that does its background work.
+ *
+ * An inspector needs no secret: it sees keys, not names (but for spaces that keep them). It takes a process slot and a reader
+ * slot like a worker, reads in slices of at most 200 entries, and never holds the writer gate for longer than a worker does.
+ */
+#ifndef LARDER_INSPECT_H
+#define LARDER_INSPECT_H
+
+#include <larder/larder.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** An attached inspector. Opaque; one thread at a time. */
+typedef struct larder_inspector larder_inspector;
+
+/**
+ * Attach to an existing cache. Nothing is created but the slot.
+ *
+ * options   as larder_open(); the secret is neither needed nor read
+ * ret_why   as larder_open()
+ *
+ * Returns   0; LARDER_MISS there is no cache in that directory; LARDER_UNAVAILABLE not now; errors of larder_open()
+ */
+LARDER_API LARDER_CHECK int larder_inspect_open(const struct larder_options *options, larder_inspector **ret_inspector, char **ret_why);
+LARDER_API void larder_inspect_close(larder_inspector *inspector);
+
+/** States of an entry, as bits for a filter. */
+#define LARDER_IS_FRESH UINT32_C(1)
+#define LARDER_IS_STALE UINT32_C(2)
+#define LARDER_IS_EXPIRED UINT32_C(4)   /**< beyond TTL and stale window, or past its hard end; not yet reclaimed */
+#define LARDER_IS_CLEARED UINT32_C(8)   /**< under a clear or a barrier; not yet reclaimed */
+#define LARDER_IS_DAMAGED UINT32_C(16)  /**< checksum or format wrong */
+#define LARDER_IS_ANY UINT32_C(31)
+
+/** One entry. Pointers are borrowed for the callback. Wall-clock times are milliseconds since 1970. */
+struct larder_entry {
+	const char *tenant;
+	const char *space;
+	const void *name;          /**< NULL where not kept */
+	size_t name_len;
+	unsigned char digest[LARDER_DIGEST_SIZE];
+	const void *value;         /**< NULL unless asked for; NULL for an absent or damaged entry */
+	size_t value_len;
+	size_t stored_bytes;       /**< what it occupies: row and chunks */
+	int64_t created_ms;        /**< wall clock, as of now */
+	int64_t expires_ms;        /**< end of the TTL, wall clock, as of now */
+	int64_t dead_ms;           /**< end of the stale window or hard end, wall clock, as of now */
+	int64_t hard_end_ms;       /**< 0 = none */
+	int64_t age_ms;
+	int64_t fresh_ms;
+	int64_t left_ms;
+	uint64_t sequence;         /**< write transaction, growing */
+	uint32_t flags;
+	uint32_t state;            /**< exactly one LARDER_IS_ bit */
+	uint32_t hits_estimate;    /**< from the access sketch, 0..15, halved as time goes by */
+	uint16_t key_id;
+	uint8_t absent;            /**< 1: a remembered "not found" */
+	uint8_t reserved;
+};
+
+/** Give entries their value. */
+#define LARDER_INSPECT_VALUES UINT32_C(1)
+
+/** Which entries. Set size to sizeof; zero fields do not filter, but states: 0 = fresh and stale ones. */
+struct larder_filter {
+	size_t size;
+	uint32_t flags;
+	uint32_t states;
+	const char *tenant;
+	const char *space;
+	int64_t age_min_ms, age_max_ms;
+	uint64_t value_min, value_max;
+};
+
+/** Return 0 to go on, anything else to stop. Runs outside any transaction. */
+typedef int (*larder_entry_fn)(void *ctx, const struct larder_entry *entry);
+
+/**
+ * Walk the entries. With a tenant only that tenant's rows are touched.
+ *
+ * progress  NULL, or called once a slice with rows looked at and rows in all (an estimate); non-zero stops
+ *
+ * Returns   0; what a callback returned if not 0; LARDER_UNAVAILABLE; LARDER_E_USAGE, LARDER_E_TENANT, LARDER_E_SPACE_NAME
+ */
+typedef int (*larder_progress_fn)(void *ctx, uint64_t done, uint64_t total);
+LARDER_API LARDER_CHECK int larder_inspect_entries(larder_inspector *inspector, const struct larder_filter *filter,
+    larder_entry_fn fn, larder_progress_fn progress, void *ctx);
+
+/** The cache as a whole. Set size to sizeof before the call. */
+struct larder_summary {
+	size_t size;
+	const char *directory;     /**< borrowed until close */
+	const char *name;
+	uint64_t size_bytes;       /**< LARDER_SIZE */
+	uint64_t map_bytes;        /**< with the reserve */
+	uint64_t file_bytes;       /**< the file as it stands */
+	uint64_t used_bytes;       /**< pages in use x page size */
+	uint64_t free_bytes;       /**< pages free in the file, reusable now */
+	uint64_t pinned_bytes;     /**< pages free, but kept back by the oldest reader */
+	uint64_t segment_bytes;
+	uint64_t entries, chunks, max_entries, tenants, tenants_max;
+	uint64_t low_bytes, high_bytes;
+	uint64_t sequence;         /**< last write transaction */
+	uint32_t file_generation;  /**< grows when the store is made anew */
+	uint32_t slots, slots_max, readers, readers_max;
+	int64_t made_ms;           /**< when the segment was made, wall clock */
+	int64_t evictor_pid;       /**< 0 = none */
+	int64_t evictor_beat_ms;   /**< since its last sign of life */
+	int64_t sweep_ms;          /**< since the last full sweep ended; -1 = none yet */
+	int64_t gate_pid;          /**< who holds the writer gate; 0 = nobody */
+	int64_t gate_held_ms;
+	int32_t on;                /**< 0 after `larder off` */
+	uint32_t layout;           /**< version of the shared layout */
+};
+LARDER_API LARDER_CHECK int larder_inspect_summary(larder_inspector *inspector, struct larder_summary *ret_summary);
+
+/** A counter that explains itself. value is summed over all tenants. */
+typedef int (*larder_counter_fn)(void *ctx, const char *name, const char *text, uint64_t value);
+LARDER_API LARDER_CHECK int larder_inspect_counters(larder_inspector *inspector, larder_counter_fn fn, void *ctx);
+
+/** A process slot. state: "live", "dead" (to be reclaimed), "stopped" (a signal stopped it). */
+struct larder_slot {
+	uint32_t index;
+	int32_t pid;
+	int64_t attached_ms;       /**< ago */
+	const char *state;
+	const char *role;          /**< "worker", "inspector", "agent" */
+	int evictor;               /**< 1: it does the background work */
+	int gate;                  /**< 1: it holds the writer gate */
+};
+typedef int (*larder_slot_fn)(void *ctx, const struct larder_slot *slot);
+LARDER_API LARDER_CHECK int larder_inspect_slots(larder_inspector *inspector, larder_slot_fn fn, void *ctx);
+
+/** A reader of the store. lag: write transactions since its snapshot, 0 when idle. pinning: 1 if it is the oldest and active. */
+struct larder_reader {
+	int32_t pid;
+	int active;
+	int pinning;
+	uint64_t lag;
+};
+typedef int (*larder_reader_fn)(void *ctx, const struct larder_reader *reader);
+LARDER_API LARDER_CHECK int larder_inspect_readers(larder_inspector *inspector, larder_reader_fn fn, void *ctx);
+
+/** A tenant. quota_bytes 0 = none. counters as larder_tenant_get_stats(). */
+struct larder_tenant_info {
+	const char *tenant;
+	uint64_t entries, bytes, quota_bytes;
+	struct larder_stats stats;
+};
+typedef int (*larder_tenant_fn)(void *ctx, const struct larder_tenant_info *tenant);
+LARDER_API LARDER_CHECK int larder_inspect_tenants(larder_inspector *inspector, larder_tenant_fn fn, void *ctx);
+
+/** One thing found wrong: what it is, and whether it was mended. tenant and digest may be NULL. */
+struct larder_finding {
+	const char *what;
+	const char *tenant;
+	const unsigned char *digest;
+	int mended;
+};
+typedef int (*larder_finding_fn)(void *ctx, const struct larder_finding *finding);
+
+/**
+ * Walk everything: rows, checksums, chunks without a row, rows without chunks, accounts of tenants, dead slots and readers.
+ *
+ * repair    1: damaged rows and lost chunks are removed, accounts are put right
+ * ret_found on 0: how many findings
+ */
+LARDER_API LARDER_CHECK int larder_inspect_check(larder_inspector *inspector, int repair, larder_finding_fn fn,
+    larder_progress_fn progress, void *ctx, uint64_t *ret_found);
+
+/**
+ * Switch the cache off or on for every running process at once. While it is off gets miss and sets are not stored, but sets
+ * and deletes still remove what is there, so nothing old is served when it is on again. Holds until the segment is made anew.
+ */
+LARDER_API LARDER_CHECK int larder_inspect_switch(larder_inspector *inspector, int on);
+
+/** Set the counters of all tenants and of the host to zero, as larder_stats_reset(). */
+LARDER_API LARDER_CHECK int larder_inspect_reset(larder_inspector *inspector);
+
+/** Clear by name without a secret; space NULL = whole tenant, tenant NULL = everything. Results as larder_clear_space(). */
+LARDER_API LARDER_CHECK int larder_inspect_clear(larder_inspector *inspector, const char *tenant, const char *space);
+
+/**
+ * Store an entry as a dump gave it: under its digest, with its remaining times. The cache must have the secret that the dump's
+ * had, or nobody will ever find the entry.
+ *
+ * Used of entry: tenant, space, name, digest, value, fresh_ms, left_ms, hard_end_ms, flags, key_id, absent.
+ *
+ * Returns   0; LARDER_MISS its time is over, nothing stored; LARDER_UNAVAILABLE; errors of larder_set()
+ */
+LARDER_API LARDER_CHECK int larder_inspect_restore(larder_inspector *inspector, const struct larder_entry *entry);
+
+/**
+ * Do the background work of the cache for at most wait_ms, waiting for work included: evict, sweep, clear dead readers and
+ * slots. For a process of its own (`larder agent`) beside servers that run with LARDER_THREADS=off.
+ *
+ * Returns   0 it did the work, or waited for some; LARDER_EXISTS another live process has the role; LARDER_UNAVAILABLE
+ */
+LARDER_API LARDER_CHECK int larder_inspect_work(larder_inspector *inspector, uint32_t wait_ms);
+
+/** A setting, as the table of larder(5) has it, with the value in effect. problem: NULL, or what is wrong with the value. */
+struct larder_setting {
+	const char *name;          /**< with LARDER_ */
+	const char *type;          /**< "size", "time", "number", "percent", "text", "path", "choice", "flag" */
+	const char *bounds;        /**< "1M..1T", or the choices */
+	const char *fallback;      /**< the default, as text */
+	const char *text;          /**< one sentence */
+	const char *value;         /**< effective, as text; "(set)" for a secret */
+	const char *origin;        /**< "default", "environment", "options", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY" */
+	const char *problem;
+};
+typedef int (*larder_setting_fn)(void *ctx, const struct larder_setting *setting);
+
+/**
+ * Tell every setting, then one row for each unknown LARDER_* variable (type NULL, problem set), then one for each contradiction
+ * and each fault of the spaces file (name NULL, problem set).
+ *
+ * Returns   0 all well; LARDER_E_SETTINGS there were problems; what the callback returned if not 0; LARDER_E_USAGE for options that no
+ *           caller may pass, or fn NULL; LARDER_E_NOMEM
+ */
+LARDER_API LARDER_CHECK int larder_settings_each(const struct larder_options *options, larder_setting_fn fn, void *ctx);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

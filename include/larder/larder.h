@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * larder: one cache for all worker processes of a host.
+ *
+ * Order of calls in a pre-forking server:
+ *
+ *     master:  larder_open()                     before fork, once for a directory
+ *     worker:  larder_tenant_open()              after or before fork, once for a tenant
+ *              larder_get(), larder_set(), ...   any number of threads
+ *              larder_tenant_close()
+ *     master:  larder_close()
+ *
+ * A handle made before fork works in every child with no further call. A child that dies, or exits without closing, costs
+ * nothing but its slot, which the next process takes over.
+ *
+ * Results: 0 done, > 0 another normal outcome (stale, miss, ...), < 0 an error; enum larder_result has them all. Output
+ * parameters are written only where the comment of a call says so. Times are milliseconds, sizes are bytes.
+ *
+ * Unless a comment says otherwise, a call may be made from any thread of any process, at any time between open and close,
+ * but not from a signal handler. Nothing here starts a signal handler, prints, or ends the process.
+ */
+#ifndef LARDER_LARDER_H
+#define LARDER_LARDER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LARDER_API __attribute__((visibility("default")))
+#define LARDER_CHECK __attribute__((warn_unused_result))
+#else
+#define LARDER_API
+#define LARDER_CHECK
+#endif
+
+#define LARDER_VERSION_MAJOR 0
+#define LARDER_VERSION_MINOR 1
+#define LARDER_VERSION_PATCH 0
+
+/** Longest tenant id, `^[a-z0-9-]{1,63}$`; longest space name, `^[a-z0-9-]{1,31}$`; longest name, any bytes. */
+#define LARDER_TENANT_MAX 63
+#define LARDER_SPACE_MAX 31
+#define LARDER_NAME_MAX 4096
+/** Bytes of a key's digest: the whole HMAC-SHA-256 (RFC 2104, FIPS 180-4). */
+#define LARDER_DIGEST_SIZE 32
+/** Longest TTL and stale window: ten years. */
+#define LARDER_TTL_MAX_MS INT64_C(315360000000)
+
+/** What a call can return. The numbers are part of the ABI; larder_strerror() gives the text. */
+enum larder_result {
+	LARDER_OK = 0,           /**< done; for a get: a fresh value */
+	LARDER_STALE = 1,        /**< a value after its TTL, inside its stale window */
+	LARDER_MISS = 2,         /**< there is no such entry */
+	LARDER_ABSENT = 3,       /**< remembered as "not found" by larder_set_absent() */
+	LARDER_EXISTS = 4,       /**< larder_add(): an entry is there already; nothing was stored */
+	LARDER_UNAVAILABLE = 5,  /**< the cache could not answer: go on as after a miss; larder_reason() says why */
+
+	LARDER_E_USAGE = -1,     /**< an argument that no caller may pass: NULL, an unknown flag, a wrong size */
+	LARDER_E_TENANT = -2,    /**< the tenant id is malformed, empty or too long */
+	LARDER_E_SPACE_NAME = -3,/**< the space is malformed, empty or too long */
+	LARDER_E_NAME = -4,      /**< the name is empty or longer than LARDER_NAME_MAX */
+	LARDER_E_TTL = -5,       /**< a TTL or stale window that is negative, zero where it may not be, or above LARDER_TTL_MAX_MS */
+	LARDER_E_TOO_LARGE = -6, /**< the value is larger than LARDER_MAX_VALUE */
+	LARDER_E_SPACE = -7,     /**< the caller's buffer is too small; the length needed is given */
+	LARDER_E_SETTINGS = -8,  /**< settings out of bounds or contradicting each other */
+	LARDER_E_SECRET = -9,    /**< no secret, too short, or readable by others */
+	LARDER_E_REFUSED = -10,  /**< the directory, file or segment may not be used by this process */
+	LARDER_E_BUSY = -11,     /**< not done within its time; nothing changed but that an older value is no longer served */
+	LARDER_E_FULL = -12,     /**< not done for want of room; as above */
+	LARDER_E_IO = -13,       /**< not done, the store failed; as above */
+	LARDER_E_CORRUPT = -14,  /**< damage was found */
+	LARDER_E_NOMEM = -15,    /**< the process is out of memory */
+	LARDER_E_CLOSED = -16,   /**< the handle is closed, or is no handle */
+	LARDER_E_BUG = -17       /**< a defect in larder; please report it */
+};
+
+/** What a caller can do about an error. */
+enum larder_error_class {
+	LARDER_CLASS_NONE = 0,   /**< not an error */
+	LARDER_CLASS_USAGE,      /**< mend the call or the settings */
+	LARDER_CLASS_AGAIN,      /**< the same call may do later */
+	LARDER_CLASS_CAPACITY,   /**< give it more room, or a larger buffer */
+	LARDER_CLASS_CORRUPT,    /**< run `larder check` */
+	LARDER_CLASS_REFUSED,    /**< mend owner, mode or place of the files */
+	LARDER_CLASS_IO,         /**< look at the disk */
+	LARDER_CLASS_BUG         /**< report it */
+};
+
+/** Why the last call of this thread returned LARDER_UNAVAILABLE. */
+enum larder_reason {
+	LARDER_REASON_NONE = 0,
+	LARDER_REASON_ATTACH,    /**< the shared files cannot be opened just now */
+	LARDER_REASON_SLOTS,     /**< every process slot is taken: raise LARDER_WORKERS */
+	LARDER_REASON_READERS,   /**< every reader slot is taken: raise LARDER_WORKERS */
+	LARDER_REASON_READ_GATE, /**< another process holds the reader table, stopped or very slow */
+	LARDER_REASON_WRITE_GATE,/**< another process held the writer gate for longer than LARDER_WRITE_WAIT_MS */
+	LARDER_REASON_FULL,      /**< no room, and nothing could be evicted */
+	LARDER_REASON_PINNED,    /**< no room, because a reader that does not move pins freed pages: `larder stat` names it */
+	LARDER_REASON_DISK,      /**< the file system is full, or failed */
+	LARDER_REASON_CORRUPT,   /**< the entry failed its checksum */
+	LARDER_REASON_NOMEM,     /**< the process is out of memory */
+	LARDER_REASON_OFF,       /**< a set while the cache is off, or outside the rollout: not stored, by order */
+	LARDER_REASON_COUNT
+};
+
+/**
+ * A cache: one directory and name on this host. Opaque. Opening the same directory and name twice in a process gives the
+ * same handle, counted; it is closed when it was closed as often as it was opened.
+ */
+typedef struct larder larder;
+
+/** One tenant's view of a cache; the only way to its data, and there is none to another tenant's. Opaque. */
+typedef struct larder_tenant larder_tenant;
+
+enum larder_log_level {
+	LARDER_LOG_ERROR = 0,
+	LARDER_LOG_WARN = 1,
+	LARDER_LOG_INFO = 2,
+	LARDER_LOG_DEBUG = 3
+};
+
+/**
+ * Receives one finished line without a newline, in the format of LARDER_LOG_FORMAT, at or below LARDER_LOG_LEVEL. It holds
+ * neither names nor any part of a digest. Called from any thread; must not call larder.
+ */
+typedef void (*larder_log_fn)(void *ctx, enum larder_log_level level, const char *line);
+
+/** Do not read LARDER_* variables (nor RUNTIME_DIRECTORY, CREDENTIALS_DIRECTORY) from the environment. */
+#define LARDER_OPEN_NO_ENV UINT32_C(1)
+
+/**
+ * How to open. Set size to sizeof(struct larder_options) and the rest to zero; LARDER_OPTIONS_INIT does.
+ *
+ * settings  NULL, or a NULL-terminated array of "NAME=value" with the names of larder(5) without the prefix LARDER_, such as
+ *           "SIZE=256M". They are read as the environment is, with the same bounds, and win over it. Borrowed for the call.
+ * user, group  names or decimal ids, or NULL. Only for a process of user 0: everything that is created belongs to them,
+ *           so that workers which setuid() later can use it. Borrowed for the call.
+ */
+struct larder_options {
+	size_t size;
+	uint32_t flags;
+	uint32_t reserved;
+	const char *const *settings;
+	const char *user;
+	const char *group;
+	larder_log_fn log;
+	void *log_ctx;
+};
+#define LARDER_OPTIONS_INIT { sizeof(struct larder_options), 0, 0, NULL, NULL, NULL, NULL, NULL }
+
+/**
+ * Open a cache: read and check the settings and the secret, make directory, segment and store where they are missing.
+ *
+ * options   NULL for everything from the environment
+ * ret_cache on 0: the handle, to be closed with larder_close()
+ * ret_why   NULL, or where a text goes on an error: every problem found, a line each, with the allowed range; free with
+ *           larder_free(). NULL on success.
+ *
+ * Returns   0; LARDER_E_SETTINGS, LARDER_E_SECRET, LARDER_E_REFUSED, LARDER_E_FULL (the file system is smaller than
+ *           LARDER_SIZE), LARDER_E_IO, LARDER_E_NOMEM, LARDER_E_USAGE. A shared file that is merely busy or damaged is no
+ *           error: the handle is returned and heals.
+ * Blocks    up to a second, for another process that is opening
+ * Fork      call it in the master; or in each process
+ */
+LARDER_API LARDER_CHECK int larder_open(const struct larder_options *options, larder **ret_cache, char **ret_why);
+
+/**
+ * Do at once what the first call after fork would do: take a slot, map the store, lock the secret in memory. Needed only by
+ * a worker that is about to chroot() or to enter seccomp; harmless at any other time.
+ *
+ * Returns   0; LARDER_UNAVAILABLE not now, and the next call tries again; LARDER_E_CLOSED
+ * Blocks    up to LARDER_WRITE_WAIT_MS for each of slot, store and reader table
+ */
+LARDER_API LARDER_CHECK int larder_attach(larder *cache);
+
+/**
+ * Close a handle. The last close of a process stops its background thread, gives its slot back and wipes the secret.
+ * No other call on the handle, nor on tenants of it, may be running or follow. NULL is allowed.
+ */
+LARDER_API void larder_close(larder *cache);
+
+/**
+ * Make a handle for one tenant.
+ *
+ * tenant    `^[a-z0-9-]{1,63}$`, borrowed for the call
+ * ret_tenant on 0: the handle, to be closed with larder_tenant_close() before the cache is
+ *
+ * Returns   0; LARDER_E_TENANT, LARDER_E_CLOSED, LARDER_E_NOMEM, LARDER_E_USAGE
+ */
+LARDER_API LARDER_CHECK int larder_tenant_open(larder *cache, const char *tenant, larder_tenant **ret_tenant);
+LARDER_API void larder_tenant_close(larder_tenant *tenant);
+
+/** This call: look only into the shared memory of this host. Accepted everywhere; without an L2 it changes nothing. */
+#define LARDER_CALL_THIS_TIER UINT32_C(1)
+
+/**
+ * What one call may do. NULL is the default everywhere. Set size to sizeof(struct larder_call), the rest to zero.
+ *
+ * budget_ms  longest time the call may wait for other processes; 0 = LARDER_WRITE_WAIT_MS
+ * request_id borrowed for the call; NULL, or up to 128 printable characters that go with every log line of the call
+ * subkey     borrowed for the call; NULL, or the caller's own sub-key (a user), up to 64 printable characters
+ */
+struct larder_call {
+	size_t size;
+	uint32_t flags;
+	uint32_t budget_ms;
+	const char *request_id;
+	const char *subkey;
+};
+#define LARDER_CALL_INIT { sizeof(struct larder_call), 0, 0, NULL, NULL }
+
+enum larder_source {
+	LARDER_FROM_NONE = 0,
+	LARDER_FROM_L1 = 1
+};
+
+/**
+ * A value that was found.
+ *
+ * data      the bytes; never NULL, also for len 0. Owned by the caller: larder_value_free(). From larder_get_into() it is
+ *           the caller's own buffer and nothing is to be freed.
+ * age_ms    since it was stored
+ * fresh_ms  until its TTL ends; < 0 when stale
+ * left_ms   until it is served no more (end of the stale window or the hard end, whichever is first)
+ * hard_end_ms wall clock, milliseconds since 1970; 0 = none
+ * flags     what larder_set() was given
+ * state     LARDER_OK or LARDER_STALE
+ */
+struct larder_value {
+	void *data;
+	size_t len;
+	int64_t age_ms;
+	int64_t fresh_ms;
+	int64_t left_ms;
+	int64_t hard_end_ms;
+	uint32_t flags;
+	int16_t state;
+	int16_t source;
+};
+
+/** Free what a get returned and set the struct to zero. NULL and a zeroed struct are allowed. */
+LARDER_API void larder_value_free(struct larder_value *value);
+
+/** Free a text that larder allocated. NULL is allowed. */
+LARDER_API void larder_free(void *text);
+
+/**
+ * Look a value up.
+ *
+ * space     `^[a-z0-9-]{1,31}$`, borrowed for the call
+ * name      1..LARDER_NAME_MAX bytes of any content, borrowed for the call
+ * ret_value on 0 and LARDER_STALE: the value; on LARDER_ABSENT: its times, no data
+ *
+ * Returns   0 fresh; LARDER_STALE; LARDER_MISS; LARDER_ABSENT; LARDER_UNAVAILABLE;
+ *           LARDER_E_SPACE_NAME, LARDER_E_NAME, LARDER_E_USAGE, LARDER_E_CLOSED
+ * Blocks    never on another process's lock, but for the first reads of a process, which take a reader slot:
+ *           up to the budget
+ */
+LARDER_API LARDER_CHECK int larder_get(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
+    const struct larder_call *call, struct larder_value *ret_value);
+
+/**
+ * As larder_get(), into the caller's buffer; no allocation.
+ *
+ * Returns also LARDER_E_SPACE: the value is longer than buffer_size; ret_value->len is the length needed, the buffer is
+ * unchanged.
+ */
+LARDER_API LARDER_CHECK int larder_get_into(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
+    void *buffer, size_t buffer_size, const struct larder_call *call, struct larder_value *ret_value);
+
+/** One key of a call on many. space and name are borrowed for the call; result and value are written for each item. */
+struct larder_item {
+	const char *space;
+	const void *name;
+	size_t name_len;
+	int result;
+	struct larder_value value;
+};
+
+/**
+ * Look many values up, in one snapshot of the cache. Each item's result is what larder_get() would have returned for it.
+ *
+ * Returns   0 when every item has a result; LARDER_E_USAGE, LARDER_E_CLOSED. Free each item's value.
+ */
+LARDER_API LARDER_CHECK int larder_mget(larder_tenant *tenant, struct larder_item *items, size_t count,
+    const struct larder_call *call);
+
+/** Take this time from the space's policy. */
+#define LARDER_POLICY INT64_MIN
+
+/**
+ * How to store. NULL = the space's policy. Set size to sizeof(struct larder_store); LARDER_STORE_INIT does, with the
+ * policy's times.
+ *
+ * ttl_ms    1..LARDER_TTL_MAX_MS, or LARDER_POLICY
+ * stale_ms  0..LARDER_TTL_MAX_MS after the TTL during which it is served as LARDER_STALE, or LARDER_POLICY
+ * hard_end_ms wall clock, milliseconds since 1970: the value is never served at or after it; 0 = none. One that is already
+ *           past is no error: nothing is stored, and the older value is removed.
+ * flags     the caller's own 32 bits, returned with the value
+ */
+struct larder_store {
+	size_t size;
+	int64_t ttl_ms;
+	int64_t stale_ms;
+	int64_t hard_end_ms;
+	uint32_t flags;
+	uint32_t reserved;
+};
+#define LARDER_STORE_INIT { sizeof(struct larder_store), LARDER_POLICY, LARDER_POLICY, 0, 0, 0 }
+
+/**
+ * Store a value, over any older one.
+ *
+ * data      len bytes, 0..LARDER_MAX_VALUE, borrowed for the call; NULL only with len 0
+ *
+ * Returns   0 stored; LARDER_UNAVAILABLE not stored, and no older value is served any more either;
+ *           LARDER_E_TOO_LARGE (the older value stays), LARDER_E_TTL, LARDER_E_SPACE_NAME, LARDER_E_NAME, LARDER_E_USAGE,
+ *           LARDER_E_CLOSED
+ * Blocks    up to the budget, for the writer gate
+ */
+LARDER_API LARDER_CHECK int larder_set(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
+    const void *data, size_t len, const struct larder_store *store, const struct larder_call *call);
+
+/**
+ * Remember that there is no such thing: gets return LARDER_ABSENT until the policy's negative TTL, or store->ttl_ms, ends.
+ * Returns and blocks as larder_set().
+ */
+LARDER_API LARDER_CHECK int larder_set_absent(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
+    const struct larder_store *store, const struct larder_call *call);
+
+/**
+ * Store a value only if a get would find none: one atomic step over all processes. Of any number of concurrent adds of one
+ * key exactly one returns 0. A stale or a remembered absent entry is no obstacle to it.
+ *
+ * Returns   0 stored; LARDER_EXISTS; LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO it could not be done (never
+ *           LARDER_UNAVAILABLE: going on as if it had been stored would be wrong); errors of larder_set()
+ */
+LARDER_API LARDER_CHECK int larder_add(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
+    const void *data, size_t len, const struct larder_store *store, const struct larder_call *call);
+
+/**
+ * Give an entry new times, counted from now; its value, flags and hard end stay. A dead entry is not revived.
+ *
+ * Returns   0; LARDER_MISS; LARDER_UNAVAILABLE the old times hold; errors of larder_set()
+ */
+LARDER_API LARDER_CHECK int larder_touch(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
+    int64_t ttl_ms, int64_t stale_ms, const struct larder_call *call);
+
+/** As larder_get() without the value, and without noting an access. */
+LARDER_API LARDER_CHECK int larder_exists(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
+    const struct larder_call *call);
+
+/**
+ * Remove an entry.
+ *
+ * Returns   0 it was there and is gone; LARDER_MISS there was none; LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO it could not be
+ *           removed from the store, but is no longer served on this host
+ * Blocks    up to the budget, for the writer gate
+ */
+LARDER_API LARDER_CHECK int larder_delete(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
+    const struct larder_call *call);
+
+/** Remove many entries in one transaction. Each item's result is as of larder_delete(); returns the first error of them, or 0. */
+LARDER_API LARDER_CHECK int larder_delete_many(larder_tenant *tenant, struct larder_item *items, size_t count,
+    const struct larder_call *call);
+
+/**
+ * Clear a space of the tenant, the whole tenant, or everything. One small transaction, whatever the number of entries; their
+ * room is reclaimed in the background.
+ *
+ * Returns   0; LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO not recorded in the store: it holds until the segment is made anew, call
+ *           again; LARDER_E_SPACE_NAME, LARDER_E_CLOSED, LARDER_E_USAGE
+ */
+LARDER_API LARDER_CHECK int larder_clear_space(larder_tenant *tenant, const char *space, const struct larder_call *call);
+LARDER_API LARDER_CHECK int larder_clear_tenant(larder_tenant *tenant, const struct larder_call *call);
+LARDER_API LARDER_CHECK int larder_clear_all(larder *cache, const struct larder_call *call);
+
+/** One entry as a listing shows it. All pointers are borrowed for the callback. */
+struct larder_listed {
+	const char *space;
+	const void *name;          /**< NULL where the space's policy does not keep names */
+	size_t name_len;
+	unsigned char digest[LARDER_DIGEST_SIZE];
+	size_t value_len;
+	int64_t age_ms;
+	int64_t fresh_ms;
+	int64_t left_ms;
+	uint32_t flags;
+	int state;                 /**< LARDER_OK, LARDER_STALE or LARDER_ABSENT */
+};
+
+/** Return 0 to go on, anything else to stop the listing. Runs outside any transaction: it may call larder. */
+typedef int (*larder_list_fn)(void *ctx, const struct larder_listed *entry);
+
+/**
+ * List the live entries of a tenant, in no meaningful order, without looking at another tenant's. Short transactions of
+ * at most 200 entries: what is stored or removed meanwhile may or may not be seen, everything else is seen once.
+ *
+ * space     NULL for all spaces
+ *
+ * Returns   0; what the callback returned, if not 0; LARDER_UNAVAILABLE; LARDER_E_SPACE_NAME, LARDER_E_CLOSED, LARDER_E_USAGE
+ */
+LARDER_API LARDER_CHECK int larder_list(larder_tenant *tenant, const char *space, larder_list_fn fn, void *ctx,
+    const struct larder_call *call);
+
+/**
+ * Counters since the segment was made or reset, of all processes of the host; then the present fill.
+ * Set size to sizeof(struct larder_stats) before the call.
+ */
+struct larder_stats {
+	size_t size;
+	uint64_t gets;             /**< all look-ups: the sum of the next seven */
+	uint64_t hits;             /**< fresh */
+	uint64_t stale_hits;
+	uint64_t absent_hits;
+	uint64_t misses;
+	uint64_t unavailable;      /**< gets that could not be answered */
+	uint64_t bypassed;         /**< gets while off, or outside the rollout */
+	uint64_t get_errors;       /**< refused arguments */
+	uint64_t sets;             /**< stored, adds included */
+	uint64_t sets_dropped;     /**< not stored for want of the gate, room or disk */
+	uint64_t deletes;          /**< entries removed by a delete */
+	uint64_t deletes_failed;
+	uint64_t touches;
+	uint64_t clears;
+	uint64_t evictions;        /**< removed to make room */
+	uint64_t expiries;         /**< removed because dead: time, clear or barrier */
+	uint64_t corrupt;          /**< entries that failed their checksum */
+	uint64_t entries;
+	uint64_t used_bytes;       /**< pages in use x page size */
+	uint64_t size_bytes;       /**< LARDER_SIZE */
+	double hit_ratio;          /**< (hits + stale_hits + absent_hits) / (gets - bypassed - get_errors), 0 when there are none */
+};
+
+/** Returns 0; LARDER_UNAVAILABLE; LARDER_E_CLOSED, LARDER_E_USAGE. The tenant's has its entries and bytes, and its quota as size. */
+LARDER_API LARDER_CHECK int larder_get_stats(larder *cache, struct larder_stats *ret_stats);
+LARDER_API LARDER_CHECK int larder_tenant_get_stats(larder_tenant *tenant, struct larder_stats *ret_stats);
+
+/** Set the counters of all tenants to zero. Counts made meanwhile by other processes may be lost. */
+LARDER_API LARDER_CHECK int larder_stats_reset(larder *cache);
+
+/** A short text for a result; never NULL; static. */
+LARDER_API const char *larder_strerror(int result);
+/** The name of a result as logs and tools print it, "LARDER_E_BUSY"; never NULL; static. */
+LARDER_API const char *larder_result_name(int result);
+/** What can be done about a result. */
+LARDER_API enum larder_error_class larder_classify(int result);
+/** Why this thread's last call gave LARDER_UNAVAILABLE, and its text. */
+LARDER_API enum larder_reason larder_reason(void);
+LARDER_API const char *larder_reason_text(enum larder_reason reason);
+/** "0.1.0" */
+LARDER_API const char *larder_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

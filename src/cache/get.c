@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reading half of the API: checks the arguments, makes the key, asks the store, and says how old what it found is. Nothing here waits or locks.
+ */
+#include "cache/handle.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/errors.h"
+#include "base/mem.h"
+
+enum { MGET_AT_ONCE = 64 };
+
+static void tell(const struct ld_found *found, int state, struct larder_value *ret_value)
+{
+	int64_t left_ms = found->dead_ms - found->now_ms, fresh_ms = found->fresh_until_ms - found->now_ms;
+
+	if (found->hard_end_ms != 0) {
+		int64_t end_ms = found->hard_end_ms - found->wall_ms;
+
+		left_ms = end_ms < left_ms ? end_ms : left_ms;
+		fresh_ms = end_ms < fresh_ms ? end_ms : fresh_ms;
+	}
+	ret_value->data = found->data;
+	ret_value->len = found->len;
+	ret_value->age_ms = found->now_ms - found->created_ms;
+	ret_value->fresh_ms = fresh_ms;
+	ret_value->left_ms = left_ms;
+	ret_value->hard_end_ms = found->hard_end_ms;
+	ret_value->flags = found->flags;
+	ret_value->state = (int16_t)state;
+	ret_value->source = LARDER_FROM_L1;
+}
+
+static int refuse(larder_tenant *tenant, int rc)
+{
+	const struct ld_key key = { .tenant = tenant->name, .tenant_tag = tenant->tag, .quota_b = tenant->quota_b, .row_hint = &tenant->row_hint };
+
+	ld_store_count(tenant->cache->store, &key, LD_TC_get_errors);
+	return rc;
+}
+
+static int look_up(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call,
+    const struct ld_look *look, struct ld_found *found)
+{
+	const struct ld_keyspace *keyspace;
+	struct ld_keyspace room;
+	struct ld_key key;
+	struct ld_way way;
+	int rc;
+
+	if (!ld_is_tenant(tenant))
+		return LARDER_E_CLOSED;
+	rc = ld_check_call(call);
+	if (rc == 0)
+		rc = ld_prepare_key(tenant, space, name, name_len, &room, &keyspace, &key);
+	if (rc != 0)
+		return refuse(tenant, rc);
+	way = ld_way_of(tenant->cache, call, &key);
+	return ld_store_get(tenant->cache->store, &key, &way, look, found);
+}
+
+int larder_get(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call,
+    struct larder_value *ret_value)
+{
+	static const struct ld_look look = { NULL, 0, 1, 1 };
+	struct ld_found found = { 0 };
+	int rc;
+
+	if (!ret_value)
+		return LARDER_E_USAGE;
+	rc = look_up(tenant, space, name, name_len, call, &look, &found);
+	if (rc == 0 || rc == LARDER_STALE || rc == LARDER_ABSENT)
+		tell(&found, rc, ret_value);
+	return rc;
+}
+
+int larder_get_into(larder_tenant *tenant, const char *space, const void *name, size_t name_len, void *buffer, size_t buffer_size,
+    const struct larder_call *call, struct larder_value *ret_value)
+{
+	static unsigned char none;
+	const struct ld_look look = { buffer ? buffer : &none, buffer ? buffer_size : 0, 1, 1 };
+	struct ld_found found = { 0 };
+	int rc;
+
+	if (!ret_value || (!buffer && buffer_size != 0))
+		return LARDER_E_USAGE;
+	rc = look_up(tenant, space, name, name_len, call, &look, &found);
+	if (rc == 0 || rc == LARDER_STALE || rc == LARDER_ABSENT)
+		tell(&found, rc, ret_value);
+	if (rc == LARDER_E_SPACE)
+		ret_value->len = found.len;
+	return rc;
+}
+
+int larder_exists(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call)
+{
+	static const struct ld_look look = { NULL, 0, 0, 0 };
+	struct ld_found found = { 0 };
+
+	return look_up(tenant, space, name, name_len, call, &look, &found);
+}
+
+/* Up to MGET_AT_ONCE of the items in one snapshot. */
+static void get_some(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call)
+{
+	static const struct ld_look look = { NULL, 0, 1, 1 };
+	struct ld_key keys[MGET_AT_ONCE];
+	struct ld_found found[MGET_AT_ONCE];
+	int results[MGET_AT_ONCE];
+	size_t item_of[MGET_AT_ONCE], asked = 0;
+	struct ld_way way = ld_way_of(tenant->cache, call, NULL);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct ld_keyspace *keyspace;
+		struct ld_keyspace room;
+		int rc = ld_prepare_key(tenant, items[i].space, items[i].name, items[i].name_len, &room, &keyspace, &keys[asked]);
+
+		memset(&items[i].value, 0, sizeof(items[i].value));
+		items[i].result = rc;
+		if (rc != 0) {
+			refuse(tenant, rc);
+		} else if (ld_way_of(tenant->cache, call, &keys[asked]).pass) {
+			items[i].result = ld_store_get(tenant->cache->store, &keys[asked], &(struct ld_way){ way.budget_ms, 1 }, &look, &found[asked]);
+		} else {
+			memset(&found[asked], 0, sizeof(found[asked]));
+			item_of[asked++] = i;
+		}
+	}
+	ld_store_get_many(tenant->cache->store, keys, asked, &way, &look, found, results);
+	for (size_t i = 0; i < asked; i++) {
+		struct larder_item *item = &items[item_of[i]];
+
+		item->result = results[i];
+		if (results[i] == 0 || results[i] == LARDER_STALE || results[i] == LARDER_ABSENT)
+			tell(&found[i], results[i], &item->value);
+	}
+}
+
+int larder_mget(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call)
+{
+	int rc;
+
+	if (!ld_is_tenant(tenant))
+		return LARDER_E_CLOSED;
+	rc = ld_check_call(call);
+	if (rc != 0 || (!items && count != 0))
+		return LARDER_E_USAGE;
+	for (size_t at = 0; at < count; at += MGET_AT_ONCE)
+		get_some(tenant, items + at, count - at < MGET_AT_ONCE ? count - at : MGET_AT_ONCE, call);
+	return 0;
+}
+
+void larder_value_free(struct larder_value *value)
+{
+	if (!value)
+		return;
+	free(value->data);
+	memset(value, 0, sizeof(*value));
+}

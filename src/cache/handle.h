@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The handles behind larder.h, and what the files of cache/ share. Private to cache/.
+ */
+#ifndef LD_CACHE_HANDLE_H
+#define LD_CACHE_HANDLE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <larder/inspect.h>
+
+#include "base/log.h"
+#include "cache/settings.h"
+#include "cache/spaces.h"
+#include "crypto/key.h"
+#include "crypto/locked.h"
+#include "crypto/secret.h"
+#include "l1/store.h"
+
+#define LD_CACHE_MAGIC UINT64_C(0x4c44434143484531)
+#define LD_TENANT_MAGIC UINT64_C(0x4c4454454e414e54)
+#define LD_INSPECTOR_MAGIC UINT64_C(0x4c44494e53504543)
+
+/** What is known of a (tenant, space): made once, kept until the cache is closed, read without a lock. */
+struct ld_keyspace {
+	char tenant[LARDER_TENANT_MAX + 1];
+	char space[LARDER_SPACE_MAX + 1];
+	uint64_t tenant_tag, scope_tag;
+	struct ld_policy policy;
+	const struct ld_key_state *state;  /* in locked memory; NULL when that is used up: derived anew each time */
+};
+
+/** Key spaces that a cache remembers; more are worked out anew for each call. */
+enum { LD_KEYSPACES = 1024, LD_KEYSPACES_OF_TENANT = 8 };
+
+struct larder {
+	uint64_t magic;
+	struct ld_settings settings;
+	struct ld_locked *arena;
+	struct ld_secret secret;
+	unsigned char secret_digest[32];
+	struct ld_spaces *spaces;
+	struct ld_policy fallback;
+	struct ld_store *store;            /* of the registry */
+	const struct ld_log *log;
+	_Atomic uint64_t locked_in;        /* process generation that has locked the secret */
+	_Atomic(struct ld_keyspace *) keyspaces[LD_KEYSPACES];
+};
+
+struct larder_tenant {
+	uint64_t magic;
+	larder *cache;
+	char name[LARDER_TENANT_MAX + 1];
+	uint64_t tag, quota_b;
+	_Atomic uint64_t row_hint;
+	_Atomic(struct ld_keyspace *) seen[LD_KEYSPACES_OF_TENANT];
+};
+
+struct larder_inspector {
+	uint64_t magic;
+	struct ld_store *store;
+	_Atomic uint64_t row_hint;
+};
+
+static inline int ld_is_cache(const larder *cache)
+{
+	return cache && cache->magic == LD_CACHE_MAGIC;
+}
+
+static inline int ld_is_tenant(const larder_tenant *tenant)
+{
+	return tenant && tenant->magic == LD_TENANT_MAGIC && ld_is_cache(tenant->cache);
+}
+
+/** The key space, from the tenant's own row, the cache's, or made in `room`. Returns NULL for a malformed space. */
+const struct ld_keyspace *ld_keyspace_of(larder_tenant *tenant, const char *space, struct ld_keyspace *room);
+
+/** Key of a name that is checked. */
+void ld_make_key(larder_tenant *tenant, const struct ld_keyspace *keyspace, const void *name, size_t name_len, struct ld_key *ret_key);
+
+/** Check space and name, make the key. 0, LARDER_E_SPACE_NAME, LARDER_E_NAME. */
+int ld_prepare_key(larder_tenant *tenant, const char *space, const void *name, size_t name_len, struct ld_keyspace *room,
+    const struct ld_keyspace **ret_keyspace, struct ld_key *ret_key);
+
+/** Check a call's options. 0 or LARDER_E_USAGE. */
+int ld_check_call(const struct larder_call *call);
+/** How this call runs for this key. */
+struct ld_way ld_way_of(const larder *cache, const struct larder_call *call, const struct ld_key *key);
+
+/** Lock the secret in memory in this process, once. */
+void ld_relock(larder *cache);
+
+/** A store of this process, shared by everyone who opens the same directory and name; see cache/registry.c. */
+struct ld_shared {
+	struct ld_shared *next;
+	uint64_t dev, ino;
+	char name[LARDER_SPACE_MAX + 1];
+	struct ld_store *store;
+	unsigned store_users;
+	larder *cache;                     /* the one handle, or NULL */
+	unsigned cache_users;
+};
+/** Guards the list and the counts; fork-safe. Returns 0 or -1. */
+int ld_registry_lock(void);
+void ld_registry_unlock(void);
+/** Under the lock. */
+struct ld_shared *ld_registry_find(const char *dir, const char *name);
+struct ld_shared *ld_registry_of_cache(const larder *cache);
+/** Open the store, or use the open one. Under the lock. Results of ld_store_open(). */
+int ld_registry_use(const struct ld_store_config *config, struct ld_shared **ret_shared, struct ld_problems *problems);
+/** Stop using a store; the last user closes it. Under the lock. */
+void ld_registry_drop(struct ld_store *store);
+
+/** Settings to what a store is opened with. dir and name are borrowed from the settings. */
+void ld_store_config_of(const struct ld_settings *settings, const struct larder_options *options, enum ld_role role,
+    struct ld_store_config *ret_config);
+/** Owner of what is made, from options->user and group. 0, or LARDER_E_SETTINGS with a problem. */
+int ld_owner_of(const struct larder_options *options, struct ld_store_config *config, struct ld_problems *problems);
+/** The problems as a text for ret_why; frees them. */
+void ld_give_why(struct ld_problems *problems, int rc, char **ret_why);
+
+/** Counters to the public struct. */
+void ld_fill_stats(const struct ld_tallies *tallies, struct larder_stats *stats);
+
+#endif

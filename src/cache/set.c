@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The writing half of the API: checks the arguments, fills in the policy, makes the key, and hands over to the store.
+ */
+#include "cache/handle.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/errors.h"
+#include "base/mem.h"
+
+enum { STORE_SIZE_MAX = 4096 };
+
+static int check_store(const struct larder_store *store)
+{
+	if (!store)
+		return 0;
+	if (store->size < sizeof(*store) || store->size > STORE_SIZE_MAX || store->reserved != 0)
+		return LARDER_E_USAGE;
+	if (store->ttl_ms != LARDER_POLICY && (store->ttl_ms < 1 || store->ttl_ms > LARDER_TTL_MAX_MS))
+		return LARDER_E_TTL;
+	if (store->stale_ms != LARDER_POLICY && (store->stale_ms < 0 || store->stale_ms > LARDER_TTL_MAX_MS))
+		return LARDER_E_TTL;
+	return store->hard_end_ms < 0 ? LARDER_E_TTL : 0;
+}
+
+static int64_t or_policy(int64_t given_ms, int64_t policy_ms)
+{
+	return given_ms == LARDER_POLICY ? policy_ms : given_ms;
+}
+
+static void fill(const struct ld_keyspace *keyspace, const struct larder_store *store, const void *name, size_t name_len, struct ld_put *put)
+{
+	static const struct larder_store by_policy = LARDER_STORE_INIT;
+	const struct ld_policy *policy = &keyspace->policy;
+
+	store = store ? store : &by_policy;
+	put->ttl_ms = or_policy(store->ttl_ms, put->absent ? policy->negative_ms : policy->ttl_ms);
+	put->stale_ms = put->absent ? 0 : or_policy(store->stale_ms, policy->stale_ms);
+	put->hard_end_ms = store->hard_end_ms;
+	put->flags = store->flags;
+	if (policy->keep_names) {
+		put->name = name;
+		put->name_len = name_len;
+	}
+}
+
+/* A hard end that is over: nothing to store, but what is there must go. */
+static int remove_old(larder_tenant *tenant, const struct ld_key *key, const struct ld_way *way)
+{
+	int gone, rc = ld_store_delete(tenant->cache->store, key, 1, way, &gone);
+
+	return rc < 0 ? LARDER_UNAVAILABLE : 0;
+}
+
+static int put_value(larder_tenant *tenant, const char *space, const void *name, size_t name_len, struct ld_put *put,
+    const struct larder_store *store, const struct larder_call *call)
+{
+	const struct ld_keyspace *keyspace;
+	struct ld_keyspace room;
+	struct ld_key key;
+	struct ld_way way;
+	int rc;
+
+	if (!ld_is_tenant(tenant))
+		return LARDER_E_CLOSED;
+	rc = ld_check_call(call);
+	if (rc == 0 && !put->data && put->len != 0)
+		rc = LARDER_E_USAGE;
+	if (rc == 0)
+		rc = check_store(store);
+	if (rc == 0 && put->len > (size_t)tenant->cache->settings.number[LD_SET_MAX_VALUE])
+		rc = LARDER_E_TOO_LARGE;
+	if (rc == 0)
+		rc = ld_prepare_key(tenant, space, name, name_len, &room, &keyspace, &key);
+	if (rc != 0)
+		return rc;
+	way = ld_way_of(tenant->cache, call, &key);
+	fill(keyspace, store, name, name_len, put);
+	if (put->hard_end_ms != 0 && put->hard_end_ms <= ld_clock_wall_ms())
+		return put->only_new ? 0 : remove_old(tenant, &key, &way);
+	return ld_store_put(tenant->cache->store, &key, &way, put);
+}
+
+int larder_set(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const void *data, size_t len,
+    const struct larder_store *store, const struct larder_call *call)
+{
+	struct ld_put put = { .data = data, .len = len };
+
+	return put_value(tenant, space, name, name_len, &put, store, call);
+}
+
+int larder_set_absent(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_store *store,
+    const struct larder_call *call)
+{
+	struct ld_put put = { .absent = 1 };
+
+	return put_value(tenant, space, name, name_len, &put, store, call);
+}
+
+int larder_add(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const void *data, size_t len,
+    const struct larder_store *store, const struct larder_call *call)
+{
+	struct ld_put put = { .data = data, .len = len, .only_new = 1 };
+
+	return put_value(tenant, space, name, name_len, &put, store, call);
+}
+
+int larder_touch(larder_tenant *tenant, const char *space, const void *name, size_t name_len, int64_t ttl_ms, int64_t stale_ms,
+    const struct larder_call *call)
+{
+	const struct larder_store times = { sizeof(times), ttl_ms, stale_ms, 0, 0, 0 };
+	const struct ld_keyspace *keyspace;
+	struct ld_keyspace room;
+	struct ld_key key;
+	struct ld_way way;
+	int rc;
+
+	if (!ld_is_tenant(tenant))
+		return LARDER_E_CLOSED;
+	rc = ld_check_call(call);
+	if (rc == 0)
+		rc = check_store(&times);
+	if (rc == 0)
+		rc = ld_prepare_key(tenant, space, name, name_len, &room, &keyspace, &key);
+	if (rc != 0)
+		return rc;
+	way = ld_way_of(tenant->cache, call, &key);
+	return ld_store_touch(tenant->cache->store, &key, &way, or_policy(ttl_ms, keyspace->policy.ttl_ms),
+	    or_policy(stale_ms, keyspace->policy.stale_ms));
+}
+
+int larder_delete(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call)
+{
+	const struct ld_keyspace *keyspace;
+	struct ld_keyspace room;
+	struct ld_key key;
+	struct ld_way way;
+	int result, rc;
+
+	if (!ld_is_tenant(tenant))
+		return LARDER_E_CLOSED;
+	rc = ld_check_call(call);
+	if (rc == 0)
+		rc = ld_prepare_key(tenant, space, name, name_len, &room, &keyspace, &key);
+	if (rc != 0)
+		return rc;
+	way = ld_way_of(tenant->cache, call, &key);
+	rc = ld_store_delete(tenant->cache->store, &key, 1, &way, &result);
+	return rc != 0 ? rc : result;
+}
+
+/* Keys of the items that are well formed; returns how many, and the first error of the others. */
+static size_t make_keys(larder_tenant *tenant, struct larder_item *items, size_t count, struct ld_key *keys, size_t *item_of, int *ret_first)
+{
+	size_t made = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct ld_keyspace *keyspace;
+		struct ld_keyspace room;
+
+		items[i].result = ld_prepare_key(tenant, items[i].space, items[i].name, items[i].name_len, &room, &keyspace, &keys[made]);
+		if (items[i].result == 0) {
+			/* The key borrows the space's name, which may be in `room`; deleting does not look at it. */
+			keys[made].space = NULL;
+			item_of[made++] = i;
+		} else if (*ret_first == 0) {
+			*ret_first = items[i].result;
+		}
+	}
+	return made;
+}
+
+int larder_delete_many(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call)
+{
+	struct ld_way way;
+	struct ld_key *keys;
+	size_t *item_of, made;
+	int *results, first = 0, rc;
+
+	if (!ld_is_tenant(tenant))
+		return LARDER_E_CLOSED;
+	if (ld_check_call(call) != 0 || (!items && count != 0) || count > SIZE_MAX / sizeof(*keys) / 2)
+		return LARDER_E_USAGE;
+	if (count == 0)
+		return 0;
+	keys = ld_malloc(count * sizeof(*keys));
+	item_of = ld_malloc(count * sizeof(*item_of));
+	results = ld_malloc(count * sizeof(*results));
+	if (!keys || !item_of || !results) {
+		first = LARDER_E_NOMEM;
+		goto out;
+	}
+	made = make_keys(tenant, items, count, keys, item_of, &first);
+	way = ld_way_of(tenant->cache, call, NULL);
+	rc = made ? ld_store_delete(tenant->cache->store, keys, made, &way, results) : 0;
+	for (size_t i = 0; i < made; i++)
+		items[item_of[i]].result = results[i];
+	if (first == 0)
+		first = rc;
+out:
+	free(keys);
+	free(item_of);
+	free(results);
+	return first;
+}
+
+int larder_clear_space(larder_tenant *tenant, const char *space, const struct larder_call *call)
+{
+	struct ld_keyspace room;
+	struct ld_way way;
+
+	if (!ld_is_tenant(tenant))
+		return LARDER_E_CLOSED;
+	if (ld_check_call(call) != 0)
+		return LARDER_E_USAGE;
+	if (!ld_keyspace_of(tenant, space, &room))
+		return LARDER_E_SPACE_NAME;
+	way = ld_way_of(tenant->cache, call, NULL);
+	return ld_store_clear(tenant->cache->store, tenant->name, space, &way);
+}
+
+int larder_clear_tenant(larder_tenant *tenant, const struct larder_call *call)
+{
+	struct ld_way way;
+
+	if (!ld_is_tenant(tenant))
+		return LARDER_E_CLOSED;
+	if (ld_check_call(call) != 0)
+		return LARDER_E_USAGE;
+	way = ld_way_of(tenant->cache, call, NULL);
+	return ld_store_clear(tenant->cache->store, tenant->name, NULL, &way);
+}
+
+int larder_clear_all(larder *cache, const struct larder_call *call)
+{
+	struct ld_way way;
+
+	if (!ld_is_cache(cache))
+		return LARDER_E_CLOSED;
+	if (ld_check_call(call) != 0)
+		return LARDER_E_USAGE;
+	way = ld_way_of(cache, call, NULL);
+	return ld_store_clear(cache->store, NULL, NULL, &way);
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reads LARDER_SPACES_FILE: the only reader of JSON in the library. Called when a cache is opened, and by `larder config`. The
+ * file is written by people: it must tell every fault at once, with its place, and never guess. What it says goes to
+ * spaces_table.c.
+ */
+#include "cache/spaces.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cache/settings.h"
+#include "cache/spaces_table.h"
+
+#define FILE_MAX_B ((size_t)1 << 20)
+#define DEPTH_MAX 8
+/* A file that is wrong throughout is not told line by line. */
+#define PROBLEMS_MAX 100
+
+struct parsing {
+	const char *file;
+	struct ld_spaces *spaces;
+	struct ld_problems *problems;
+	unsigned told;
+	int nomem;
+};
+
+/* Longest place: "tenants.", an id or a quoted key, ".spaces.", the same, ".", the same. */
+#define PLACE_SIZE 256
+
+static const struct ld_setting_row quota_bounds = { "quota", LD_SIZE, 64 << 10, INT64_C(1) << 40, "", NULL, "" };
+
+static void fault(struct parsing *parsing, const char *place, const char *what)
+{
+	parsing->told++;
+	if (parsing->told <= PROBLEMS_MAX)
+		ld_problem(parsing->problems, "%s: %s: %s", parsing->file, place, what);
+	else if (parsing->told == PROBLEMS_MAX + 1)
+		ld_problem(parsing->problems, "%s: more than %d faults, the rest is not told", parsing->file, PROBLEMS_MAX);
+}
+
+static void enter(char ret_place[PLACE_SIZE], const char *place, const char *key)
+{
+	char quoted[LD_QUOTE_SIZE];
+	struct ld_text text;
+
+	ld_text_init(&text, ret_place, PLACE_SIZE);
+	ld_text_add(&text, place);
+	ld_text_add(&text, *place != '\0' ? "." : "");
+	ld_text_add(&text, ld_setting_quote(key, quoted));
+}
+
+static int is_object(struct parsing *parsing, const char *place, const json_t *value)
+{
+	if (!json_is_object(value))
+		fault(parsing, place, "not an object");
+	return json_is_object(value);
+}
+
+static int is_id(struct parsing *parsing, const char *place, const char *key, size_t max)
+{
+	char what[64];
+
+	if (ld_text_is_id(key, max))
+		return 1;
+	(void)snprintf(what, sizeof(what), "not an id, allowed are a-z, 0-9 and '-', 1..%zu of them", max);
+	fault(parsing, place, what);
+	return 0;
+}
+
+/* A size or time, as text with a unit or as a number. Left alone when it is not good. */
+static void read_number(struct parsing *parsing, const char *place, const json_t *value, const struct ld_setting_row *row,
+    int64_t *ret_number)
+{
+	char digits[32], quoted[LD_QUOTE_SIZE], complaint[160], what[256];
+	const char *text = digits;
+
+	if (json_is_string(value)) {
+		text = json_string_value(value);
+	} else if (json_is_integer(value)) {
+		(void)snprintf(digits, sizeof(digits), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	} else {
+		fault(parsing, place, json_is_real(value) ? "not a whole number" : "not a text like \"5m\", nor a whole number");
+		return;
+	}
+	if (ld_setting_judge(row, text, ret_number, complaint, sizeof(complaint)) == 0)
+		return;
+	(void)snprintf(what, sizeof(what), "%s: %s", ld_setting_quote(text, quoted), complaint);
+	fault(parsing, place, what);
+}
+
+static void read_names(struct parsing *parsing, const char *place, const json_t *value, int *ret_keep)
+{
+	if (json_is_boolean(value))
+		*ret_keep = json_is_true(value);
+	else
+		fault(parsing, place, "not true or false");
+}
+
+static void read_policy(struct parsing *parsing, const char *place, const json_t *fields, struct ld_policy *policy)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)fields, key, value) {
+		char inner[PLACE_SIZE];
+
+		enter(inner, place, key);
+		if (strcmp(key, "ttl") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_TTL], &policy->ttl_ms);
+		else if (strcmp(key, "stale") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_STALE], &policy->stale_ms);
+		else if (strcmp(key, "negative") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_NEGATIVE_TTL], &policy->negative_ms);
+		else if (strcmp(key, "names") == 0)
+			read_names(parsing, inner, value, &policy->keep_names);
+		else
+			fault(parsing, inner, "unknown field, allowed are ttl, stale, negative, names");
+	}
+}
+
+/* tenant "" for the policies of all tenants. */
+static void read_spaces(struct parsing *parsing, const char *place, const json_t *spaces, const char *tenant)
+{
+	const char *key;
+	json_t *value;
+
+	if (!is_object(parsing, place, spaces))
+		return;
+	json_object_foreach((json_t *)spaces, key, value) {
+		char inner[PLACE_SIZE];
+		struct ld_policy *policy;
+
+		enter(inner, place, key);
+		if (!is_id(parsing, inner, key, LARDER_SPACE_MAX) || !is_object(parsing, inner, value))
+			continue;
+		policy = ld_spaces_add_policy(parsing->spaces, tenant, key);
+		if (policy == NULL) {
+			parsing->nomem = 1;
+			return;
+		}
+		read_policy(parsing, inner, value, policy);
+	}
+}
+
+static void read_quota(struct parsing *parsing, const char *place, const json_t *value, const char *tenant)
+{
+	int64_t bytes = 0;
+
+	read_number(parsing, place, value, &quota_bounds, &bytes);
+	if (ld_spaces_add_quota(parsing->spaces, tenant, (uint64_t)bytes) != 0)
+		parsing->nomem = 1;
+}
+
+static void read_tenant(struct parsing *parsing, const char *place, const json_t *fields, const char *tenant)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)fields, key, value) {
+		char inner[PLACE_SIZE];
+
+		enter(inner, place, key);
+		if (strcmp(key, "quota") == 0)
+			read_quota(parsing, inner, value, tenant);
+		else if (strcmp(key, "spaces") == 0)
+			read_spaces(parsing, inner, value, tenant);
+		else
+			fault(parsing, inner, "unknown field, allowed are quota, spaces");
+	}
+}
+
+static void read_tenants(struct parsing *parsing, const json_t *tenants)
+{
+	const char *key;
+	json_t *value;
+
+	if (!is_object(parsing, "tenants", tenants))
+		return;
+	json_object_foreach((json_t *)tenants, key, value) {
+		char inner[PLACE_SIZE];
+
+		enter(inner, "tenants", key);
+		if (is_id(parsing, inner, key, LARDER_TENANT_MAX) && is_object(parsing, inner, value))
+			read_tenant(parsing, inner, value, key);
+	}
+}
+
+static void read_root(struct parsing *parsing, const json_t *root)
+{
+	const char *key;
+	json_t *value;
+
+	if (!json_is_object(root)) {
+		fault(parsing, "the whole", "not an object");
+		return;
+	}
+	json_object_foreach((json_t *)root, key, value) {
+		char inner[PLACE_SIZE];
+
+		enter(inner, "", key);
+		if (strcmp(key, "spaces") == 0)
+			read_spaces(parsing, inner, value, "");
+		else if (strcmp(key, "tenants") == 0)
+			read_tenants(parsing, value);
+		else
+			fault(parsing, inner, "unknown field, allowed are spaces, tenants");
+	}
+}
+
+/* How deep the brackets go, those in strings not counted; of faulty JSON, some number. Looked at before jansson recurses. */
+static int depth_of(const char *json, size_t len)
+{
+	int depth = 0, deepest = 0, quoted = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (json[i] == '"')
+			quoted = !quoted;
+		else if (quoted)
+			i += json[i] == '\\';
+		else if (json[i] == '{' || json[i] == '[')
+			deepest = ++depth > deepest ? depth : deepest;
+		else if (json[i] == '}' || json[i] == ']')
+			depth--;
+	}
+	return deepest;
+}
+
+/* jansson's text repeats a piece of the file. */
+static void syntax_fault(struct parsing *parsing, const json_error_t *error)
+{
+	char place[64], what[sizeof(error->text)];
+	size_t i;
+
+	(void)snprintf(place, sizeof(place), "line %d, column %d", error->line, error->column);
+	for (i = 0; i + 1 < sizeof(what) && error->text[i] != '\0'; i++)
+		what[i] = error->text[i] >= 0x20 && error->text[i] < 0x7f ? error->text[i] : '?';
+	what[i] = '\0';
+	fault(parsing, place, what);
+}
+
+static void parse(struct parsing *parsing, const char *json, size_t len)
+{
+	json_error_t error;
+	json_t *root;
+
+	if (len > FILE_MAX_B) {
+		fault(parsing, "the whole", "longer than 1M, allowed 0..1M");
+		return;
+	}
+	if (depth_of(json, len) > DEPTH_MAX) {
+		fault(parsing, "the whole", "nested too deep, allowed 1..8");
+		return;
+	}
+	root = json_loadb(json, len, JSON_REJECT_DUPLICATES, &error);
+	if (root != NULL)
+		read_root(parsing, root);
+	else if (json_error_code(&error) == json_error_out_of_memory)
+		parsing->nomem = 1;
+	else
+		syntax_fault(parsing, &error);
+	json_decref(root);
+}
+
+int ld_spaces_parse(const char *json, size_t len, const char *file_name, struct ld_spaces **ret_spaces,
+    struct ld_problems *problems)
+{
+	struct parsing parsing = { file_name, ld_calloc(1, sizeof(*parsing.spaces)), problems, 0, 0 };
+
+	if (parsing.spaces == NULL)
+		return LARDER_E_NOMEM;
+	parse(&parsing, json, len);
+	if (parsing.nomem || problems->lost || parsing.told != 0) {
+		ld_spaces_free(parsing.spaces);
+		return parsing.nomem || problems->lost ? LARDER_E_NOMEM : LARDER_E_SETTINGS;
+	}
+	ld_spaces_sort(parsing.spaces);
+	*ret_spaces = parsing.spaces;
+	return 0;
+}
+
+/* Up to size bytes of a file. Returns their number, or -1 with errno. */
+static ssize_t read_all(int fd, char *buffer, size_t size)
+{
+	size_t len = 0;
+
+	while (len < size) {
+		ssize_t got = read(fd, buffer + len, size - len);
+
+		if (got == 0)
+			break;
+		if (got < 0 && errno != EINTR)
+			return -1;
+		len += got > 0 ? (size_t)got : 0;
+	}
+	return (ssize_t)len;
+}
+
+static int unreadable(struct ld_problems *problems, const char *path, const char *why)
+{
+	ld_problem(problems, "%s: %s", path, why);
+	return problems->lost ? LARDER_E_NOMEM : LARDER_E_SETTINGS;
+}
+
+static int load_open(int fd, const char *path, struct ld_spaces **ret_spaces, struct ld_problems *problems)
+{
+	struct stat status;
+	char *json;
+	ssize_t len;
+	int result;
+
+	if (fstat(fd, &status) != 0)
+		return unreadable(problems, path, strerrordesc_np(errno));
+	if (!S_ISREG(status.st_mode))
+		return unreadable(problems, path, "not a regular file");
+	json = ld_malloc(FILE_MAX_B + 1);
+	if (json == NULL)
+		return LARDER_E_NOMEM;
+	len = read_all(fd, json, FILE_MAX_B + 1);
+	if (len < 0)
+		result = unreadable(problems, path, strerrordesc_np(errno));
+	else
+		result = ld_spaces_parse(json, (size_t)len, path, ret_spaces, problems);
+	free(json);
+	return result;
+}
+
+int ld_spaces_load(const char *path, struct ld_spaces **ret_spaces, struct ld_problems *problems)
+{
+	int fd, result;
+
+	if (path == NULL || *path == '\0')
+		return ld_spaces_parse("{}", 2, "", ret_spaces, problems);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return unreadable(problems, path, strerrordesc_np(errno));
+	result = load_open(fd, path, ret_spaces, problems);
+	(void)close(fd);
+	return result;
+}

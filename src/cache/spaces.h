@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Policies by space and by tenant, from LARDER_SPACES_FILE (JSON, RFC 8259):
+ *
+ *     { "spaces":  { "jwt-validation": { "ttl": "60s", "stale": "5m", "negative": "10s", "names": false } },
+ *       "tenants": { "acme": { "quota": "64M", "spaces": { "config": { "ttl": "1h" } } } } }
+ *
+ * Times and sizes are strings as in settings, or numbers (milliseconds, bytes). A policy of a tenant's space wins over the
+ * space's, which wins over the settings; each field by itself. Unknown fields, wrong types, values out of bounds and malformed
+ * ids are problems, all told at once. The file is at most 1 MiB, nested at most 8 deep.
+ */
+#ifndef LD_CACHE_SPACES_H
+#define LD_CACHE_SPACES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+
+struct ld_policy {
+	int64_t ttl_ms;
+	int64_t stale_ms;
+	int64_t negative_ms;
+	int keep_names;
+};
+
+struct ld_spaces;
+
+/** Parse a text. Returns 0; LARDER_E_SETTINGS with problems; LARDER_E_NOMEM. file_name is for the problems only. */
+int ld_spaces_parse(const char *json, size_t len, const char *file_name, struct ld_spaces **ret_spaces,
+    struct ld_problems *problems);
+/** Read a file. As above; a file that cannot be read is a problem. path NULL or "" gives an empty set of policies. */
+int ld_spaces_load(const char *path, struct ld_spaces **ret_spaces, struct ld_problems *problems);
+void ld_spaces_free(struct ld_spaces *spaces);
+
+/**
+ * The policy of a tenant's space over the fallback's fields. spaces NULL: the fallback. Ids are as ld_text_is_id() wants them.
+ * Never fails. Called seldom: its result is kept with the tenant handle.
+ */
+void ld_spaces_policy(const struct ld_spaces *spaces, const char *tenant, const char *space, const struct ld_policy *fallback,
+    struct ld_policy *ret_policy);
+/** A tenant's quota in bytes, 0 = none. */
+uint64_t ld_spaces_quota(const struct ld_spaces *spaces, const char *tenant);
+
+#endif

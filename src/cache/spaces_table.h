@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The tables behind cache/spaces.h: filled by the reader of the file, sorted once, then only looked into, by any thread. Whoever
+ * fills them has checked the ids, and gives no pair of tenant and space twice.
+ */
+#ifndef LD_CACHE_SPACES_TABLE_H
+#define LD_CACHE_SPACES_TABLE_H
+
+#include "cache/spaces.h"
+
+struct ld_spaces_table {
+	void *rows;
+	size_t count;
+	size_t room;
+};
+
+struct ld_spaces {
+	struct ld_spaces_table policies;  /* by tenant and space */
+	struct ld_spaces_table quotas;    /* by tenant */
+};
+
+/**
+ * A policy without a field, to be filled in; tenant "" is all tenants. Borrowed, until the next is added. NULL: out of memory.
+ * Fields that stay as they are come from the next wider policy.
+ */
+struct ld_policy *ld_spaces_add_policy(struct ld_spaces *spaces, const char *tenant, const char *space);
+/** Returns 0; LARDER_E_NOMEM. */
+int ld_spaces_add_quota(struct ld_spaces *spaces, const char *tenant, uint64_t bytes);
+/** After the last row, before the first look. */
+void ld_spaces_sort(struct ld_spaces *spaces);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Statistics and listings for servers: counters of the segment in the public struct, and the live entries of one tenant.
+ */
+#include "cache/handle.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "base/text.h"
+
+static uint64_t get_counts(const struct ld_tallies *tallies)
+{
+	const uint64_t *t = tallies->tenant;
+
+	return t[LD_TC_hits] + t[LD_TC_stale_hits] + t[LD_TC_absent_hits] + t[LD_TC_misses] + t[LD_TC_unavailable] + t[LD_TC_bypassed] +
+	    t[LD_TC_get_errors];
+}
+
+void ld_fill_stats(const struct ld_tallies *tallies, struct larder_stats *stats)
+{
+	const uint64_t *t = tallies->tenant;
+	uint64_t asked;
+
+	stats->gets = get_counts(tallies);
+	stats->hits = t[LD_TC_hits];
+	stats->stale_hits = t[LD_TC_stale_hits];
+	stats->absent_hits = t[LD_TC_absent_hits];
+	stats->misses = t[LD_TC_misses];
+	stats->unavailable = t[LD_TC_unavailable];
+	stats->bypassed = t[LD_TC_bypassed];
+	stats->get_errors = t[LD_TC_get_errors];
+	stats->sets = t[LD_TC_sets];
+	stats->sets_dropped = t[LD_TC_sets_dropped];
+	stats->deletes = t[LD_TC_deletes];
+	stats->deletes_failed = t[LD_TC_deletes_failed];
+	stats->touches = t[LD_TC_touches];
+	stats->clears = t[LD_TC_clears];
+	stats->evictions = t[LD_TC_evictions];
+	stats->expiries = t[LD_TC_expiries];
+	stats->corrupt = t[LD_TC_corrupt];
+	stats->entries = tallies->entries;
+	stats->used_bytes = tallies->used_b;
+	stats->size_bytes = tallies->size_b;
+	asked = stats->gets - stats->bypassed - stats->get_errors;
+	stats->hit_ratio = asked ? (double)(stats->hits + stats->stale_hits + stats->absent_hits) / (double)asked : 0;
+}
+
+static int fill(struct ld_store *store, const struct ld_key *key, struct larder_stats *ret_stats)
+{
+	struct ld_tallies tallies;
+	int rc;
+
+	if (!ret_stats || ret_stats->size < sizeof(*ret_stats))
+		return LARDER_E_USAGE;
+	rc = ld_store_tallies(store, key, &tallies);
+	if (rc == 0)
+		ld_fill_stats(&tallies, ret_stats);
+	return rc;
+}
+
+int larder_get_stats(larder *cache, struct larder_stats *ret_stats)
+{
+	return ld_is_cache(cache) ? fill(cache->store, NULL, ret_stats) : LARDER_E_CLOSED;
+}
+
+int larder_tenant_get_stats(larder_tenant *tenant, struct larder_stats *ret_stats)
+{
+	struct ld_key key;
+
+	if (!ld_is_tenant(tenant))
+		return LARDER_E_CLOSED;
+	key = (struct ld_key){ .tenant = tenant->name, .tenant_tag = tenant->tag, .quota_b = tenant->quota_b, .row_hint = &tenant->row_hint };
+	return fill(tenant->cache->store, &key, ret_stats);
+}
+
+int larder_stats_reset(larder *cache)
+{
+	return ld_is_cache(cache) ? ld_store_tally_reset(cache->store) : LARDER_E_CLOSED;
+}
+
+struct listing {
+	larder_list_fn fn;
+	void *ctx;
+};
+
+static int list_entry(void *ctx, const struct larder_entry *entry)
+{
+	const struct listing *listing = ctx;
+	struct larder_listed listed = {
+		.space = entry->space, .name = entry->name, .name_len = entry->name_len, .value_len = entry->value_len,
+		.age_ms = entry->age_ms, .fresh_ms = entry->fresh_ms, .left_ms = entry->left_ms, .flags = entry->flags,
+	};
+
+	listed.state = entry->absent ? LARDER_ABSENT : entry->state == LARDER_IS_FRESH ? LARDER_OK : LARDER_STALE;
+	memcpy(listed.digest, entry->digest, sizeof(listed.digest));
+	return listing->fn(listing->ctx, &listed);
+}
+
+int larder_list(larder_tenant *tenant, const char *space, larder_list_fn fn, void *ctx, const struct larder_call *call)
+{
+	struct listing listing = { fn, ctx };
+	struct ld_scan scan = { NULL, space, LARDER_IS_FRESH | LARDER_IS_STALE, 0, list_entry, NULL, &listing };
+
+	if (!ld_is_tenant(tenant))
+		return LARDER_E_CLOSED;
+	if (!fn || ld_check_call(call) != 0)
+		return LARDER_E_USAGE;
+	if (space && !ld_text_is_id(space, LARDER_SPACE_MAX))
+		return LARDER_E_SPACE_NAME;
+	scan.tenant = tenant->name;
+	return ld_store_scan(tenant->cache->store, &scan);
+}

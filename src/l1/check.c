@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Walking everything and telling what is wrong: rows that cannot be decoded or fail their checksum, values whose chunks are missing or damaged, chunks
+ * that no row names, accounts of tenants that do not add up. With `repair` it removes the rows and chunks and puts the accounts right.
+ *
+ * It runs beside the workers, in slices. Chunks: the ids that rows name are collected first, the chunk table is walked afterwards; an id from before
+ * the beginning that is still there and that no row named belongs to nobody, because a row and its chunks come and go in one transaction and an id is
+ * never used again. Accounts: a sum over slices may be out of date; only one that differs is counted again in one snapshot, and put right under the
+ * writer gate.
+ */
+#include "l1/inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/errors.h"
+#include "base/mem.h"
+
+enum { SLICE = 200, WHAT_B = 128 };
+
+struct check {
+	struct ld_store *store;
+	int repair;
+	larder_finding_fn fn;
+	larder_progress_fn progress;
+	void *ctx;
+	uint64_t found, done, total, from_seq;
+	uint64_t *ids;              /* chunk ids that rows name, sorted later */
+	size_t ids_used, ids_size;
+};
+
+static int report(struct check *check, const char *what, const char *tenant, const unsigned char *digest, int mended)
+{
+	const struct larder_finding finding = { what, tenant, digest, mended };
+
+	check->found++;
+	return check->fn ? check->fn(check->ctx, &finding) : 0;
+}
+
+/* ---- rows and values, over the ordinary scan ---- */
+
+static int note_id(struct check *check, uint64_t id)
+{
+	if (check->ids_used == check->ids_size) {
+		size_t size = check->ids_size ? check->ids_size * 2 : 1024;
+		uint64_t *ids = ld_realloc(check->ids, size * sizeof(*ids));
+
+		if (!ids)
+			return LARDER_E_NOMEM;
+		check->ids = ids;
+		check->ids_size = size;
+	}
+	check->ids[check->ids_used++] = id;
+	return 0;
+}
+
+static int remove_row(struct check *check, const struct larder_entry *entry)
+{
+	struct ld_account accounts[LD_ACCOUNTS];
+	struct ld_store *store = check->store;
+	unsigned char bytes[LD_KEY_MAX];
+	MDB_val key = { ld_entry_key(entry->tenant, entry->digest, bytes), bytes }, row;
+	struct ld_write write;
+	MDB_cursor *cursor;
+	int64_t now_ms;
+	int rc = ld_enter(store, store->config.wait_ms, &now_ms);
+
+	if (rc != 0)
+		return rc;
+	rc = ld_gate_in(store, store->config.wait_ms);
+	if (rc == 0) {
+		rc = ld_write_begin(&write, store, accounts);
+		if (rc == 0 && mdb_cursor_open(write.txn, store->env.entries, &cursor) == 0) {
+			rc = ld_env_error(mdb_cursor_get(cursor, &key, &row, MDB_SET_KEY));
+			if (rc == 0)
+				rc = ld_write_remove(&write, cursor, &key, &row);
+			mdb_cursor_close(cursor);
+		}
+		if (rc == 0)
+			rc = ld_write_commit(&write);
+		else
+			ld_write_abort(&write);
+		ld_gate_out(store);
+	}
+	ld_leave(store);
+	return rc;
+}
+
+static int see_entry(void *ctx, const struct larder_entry *entry)
+{
+	struct check *check = ctx;
+
+	if (entry->state == LARDER_IS_DAMAGED)
+		return report(check, "row or value damaged", entry->tenant, entry->digest, check->repair && remove_row(check, entry) == 0);
+	return 0;
+}
+
+static int see_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	struct check *check = ctx;
+
+	check->done = done;
+	check->total = total;
+	return check->progress ? check->progress(check->ctx, done, total) : 0;
+}
+
+/* ---- chunks that no row names ---- */
+
+/* One slice of a table, from after `place`; calls see() for each row. Returns 1 at the end. */
+struct walk {
+	struct check *check;
+	int chunks;                 /* table: 0 = entries */
+	unsigned char place[LD_KEY_MAX];
+	size_t place_len;
+	int (*see)(struct walk *walk, const MDB_val *key, const MDB_val *row);
+	void *ctx;
+};
+
+static int walk_rows(struct walk *walk, MDB_txn *txn, int slice)
+{
+	const struct ld_env *env = &walk->check->store->env;
+	MDB_val key = { walk->place_len, walk->place }, row;
+	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(txn, walk->chunks ? env->chunks : env->entries, &cursor), seen = 0;
+
+	if (rc != 0)
+		return ld_env_error(rc);
+	rc = mdb_cursor_get(cursor, &key, &row, walk->place_len ? MDB_SET_RANGE : MDB_FIRST);
+	if (rc == 0 && key.mv_size == walk->place_len && memcmp(key.mv_data, walk->place, key.mv_size) == 0)
+		rc = mdb_cursor_get(cursor, &key, &row, MDB_NEXT);
+	while (rc == 0 && seen++ < slice) {
+		int stop = walk->see(walk, &key, &row);
+
+		if (stop != 0) {
+			mdb_cursor_close(cursor);
+			return stop;
+		}
+		walk->place_len = key.mv_size < LD_KEY_MAX ? key.mv_size : LD_KEY_MAX;
+		memcpy(walk->place, key.mv_data, walk->place_len);
+		rc = mdb_cursor_get(cursor, &key, &row, MDB_NEXT);
+	}
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 1 : ld_env_error(rc);
+}
+
+static int walk_slice(struct walk *walk)
+{
+	struct ld_store *store = walk->check->store;
+	int64_t now_ms;
+	MDB_txn *txn;
+	int rc = ld_enter(store, store->config.wait_ms, &now_ms);
+
+	if (rc != 0)
+		return LARDER_E_BUSY;
+	rc = ld_read_begin(store, store->config.wait_ms, &txn);
+	if (rc == 0) {
+		rc = walk_rows(walk, txn, SLICE);
+		ld_env_read_end(&store->env, txn);
+	} else {
+		rc = LARDER_E_BUSY;
+	}
+	ld_leave(store);
+	return rc;
+}
+
+static int walk_all(struct walk *walk)
+{
+	int rc = 0;
+
+	while (rc == 0)
+		rc = walk_slice(walk);
+	return rc == 1 ? 0 : rc;
+}
+
+static int see_ids(struct walk *walk, const MDB_val *key, const MDB_val *row)
+{
+	struct ld_entry entry;
+
+	(void)key;
+	if (ld_entry_decode(row->mv_data, row->mv_size, &entry) != 0 || entry.head.chunk_id == 0)
+		return 0;
+	return note_id(walk->check, entry.head.chunk_id);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+struct orphans {
+	unsigned char keys[SLICE][LD_CHUNK_KEY];
+	unsigned count;
+};
+
+static int see_chunk(struct walk *walk, const MDB_val *key, const MDB_val *row)
+{
+	struct check *check = walk->check;
+	struct orphans *orphans = walk->ctx;
+	uint64_t id = 0;
+
+	(void)row;
+	if (key->mv_size != LD_CHUNK_KEY)
+		return 0;
+	for (int i = 0; i < 8; i++)
+		id = id << 8 | ((const unsigned char *)key->mv_data)[i];
+	if (id > check->from_seq || bsearch(&id, check->ids, check->ids_used, sizeof(id), compare_ids))
+		return 0;
+	memcpy(orphans->keys[orphans->count++], key->mv_data, LD_CHUNK_KEY);
+	return 0;
+}
+
+static int remove_orphans(struct check *check, const struct orphans *orphans)
+{
+	struct ld_account accounts[LD_ACCOUNTS];
+	struct ld_store *store = check->store;
+	struct ld_write write;
+	int64_t now_ms;
+	int rc = ld_enter(store, store->config.wait_ms, &now_ms);
+
+	if (rc != 0)
+		return rc;
+	rc = ld_gate_in(store, store->config.wait_ms);
+	if (rc == 0) {
+		rc = ld_write_begin(&write, store, accounts);
+		for (unsigned i = 0; i < orphans->count && rc == 0; i++) {
+			MDB_val key = { LD_CHUNK_KEY, (void *)(uintptr_t)orphans->keys[i] };
+
+			rc = ld_env_error(mdb_del(write.txn, store->env.chunks, &key, NULL));
+			rc = rc == LARDER_MISS ? 0 : rc;
+		}
+		if (rc == 0)
+			rc = ld_write_commit(&write);
+		else
+			ld_write_abort(&write);
+		ld_gate_out(store);
+	}
+	ld_leave(store);
+	return rc;
+}
+
+static int check_chunks(struct check *check)
+{
+	struct orphans orphans;
+	struct walk ids = { .check = check, .see = see_ids };
+	struct walk walk = { .check = check, .chunks = 1, .see = see_chunk, .ctx = &orphans };
+	int rc = walk_all(&ids), end = 0;
+
+	if (rc != 0)
+		return rc;
+	if (check->ids_used)
+		qsort(check->ids, check->ids_used, sizeof(*check->ids), compare_ids);
+	while (!end && rc == 0) {
+		int mended;
+
+		orphans.count = 0;
+		end = walk_slice(&walk);
+		if (end < 0)
+			return end;
+		if (orphans.count == 0)
+			continue;
+		mended = check->repair && remove_orphans(check, &orphans) == 0;
+		for (unsigned i = 0; i < orphans.count && rc == 0; i++)
+			rc = report(check, "chunk that no entry names", NULL, NULL, mended);
+	}
+	return rc;
+}
+
+/* ---- accounts ---- */
+
+struct sum {
+	const char *tenant;
+	size_t len;
+	struct ld_account_row row;
+};
+
+static int see_cost(struct walk *walk, const MDB_val *key, const MDB_val *row)
+{
+	struct sum *sum = walk->ctx;
+	struct ld_entry entry;
+
+	if (ld_entry_key_tenant(key->mv_data, key->mv_size) != sum->len || memcmp(key->mv_data, sum->tenant, sum->len) != 0)
+		return 2;
+	if (ld_entry_decode(row->mv_data, row->mv_size, &entry) == 0) {
+		sum->row.entries++;
+		sum->row.bytes += ld_entry_cost(&entry.head, row->mv_size, key->mv_size);
+	}
+	return 0;
+}
+
+/* Sum and account of a tenant in one snapshot. Returns 1 if they differ, 0, or an error. */
+static int differs(struct check *check, MDB_txn *txn, struct sum *sum)
+{
+	static const unsigned char lowest[LARDER_DIGEST_SIZE];
+	struct walk walk = { .check = check, .see = see_cost, .ctx = sum };
+	struct ld_account_row account;
+	int rc;
+
+	memset(&sum->row, 0, sizeof(sum->row));
+	walk.place_len = ld_entry_key(sum->tenant, lowest, walk.place);
+	rc = walk_rows(&walk, txn, INT32_MAX);
+	if (rc < 0)
+		return rc;
+	rc = ld_account_read(&check->store->env, txn, sum->tenant, sum->len, &account);
+	return rc < 0 ? rc : account.entries != sum->row.entries || account.bytes != sum->row.bytes;
+}
+
+static int put_right(struct check *check, struct sum *sum)
+{
+	struct ld_account accounts[LD_ACCOUNTS];
+	struct ld_store *store = check->store;
+	struct ld_write write;
+	int rc = ld_gate_in(store, store->config.wait_ms);
+
+	if (rc != 0)
+		return rc;
+	rc = ld_write_begin(&write, store, accounts);
+	if (rc == 0) {
+		rc = differs(check, write.txn, sum);
+		if (rc == 1)
+			rc = ld_account_write(&store->env, write.txn, sum->tenant, sum->len, &sum->row);
+		if (rc == 0)
+			rc = ld_write_commit(&write);
+		else
+			ld_write_abort(&write);
+	}
+	if (rc == 0) {
+		struct ld_tenant_row *row = &store->seg.tenants[ld_tenants_row(store->seg.tenants, store->seg.h->params.tenants, sum->tenant,
+		    ld_store_tag(sum->tenant, NULL))];
+
+		atomic_store(&row->entries, sum->row.entries);
+		atomic_store(&row->bytes, sum->row.bytes);
+	}
+	ld_gate_out(store);
+	return rc;
+}
+
+static int check_account(struct check *check, const char *tenant)
+{
+	struct ld_store *store = check->store;
+	struct sum sum = { .tenant = tenant, .len = strlen(tenant) };
+	int64_t now_ms;
+	MDB_txn *txn;
+	int mended = 0, rc = ld_enter(store, store->config.wait_ms, &now_ms);
+
+	if (rc != 0)
+		return LARDER_E_BUSY;
+	rc = ld_read_begin(store, store->config.wait_ms, &txn);
+	if (rc == 0) {
+		rc = differs(check, txn, &sum);
+		ld_env_read_end(&store->env, txn);
+	}
+	if (rc == 1 && check->repair)
+		mended = put_right(check, &sum) == 0;
+	ld_leave(store);
+	return rc == 1 ? report(check, "account of the tenant does not add up", tenant, NULL, mended) : rc;
+}
+
+static int check_accounts(struct check *check)
+{
+	struct ld_store *store = check->store;
+	int rc = 0;
+
+	for (uint32_t i = 1; rc == 0; i++) {
+		char tenant[LARDER_TENANT_MAX + 1] = "";
+		uint32_t max = 0;
+		int64_t now_ms;
+
+		rc = ld_enter(store, store->config.wait_ms, &now_ms);
+		if (rc != 0)
+			return LARDER_E_BUSY;
+		max = store->seg.h->params.tenants;
+		if (i < max && atomic_load(&store->seg.tenants[i].ready))
+			memcpy(tenant, store->seg.tenants[i].name, sizeof(tenant));
+		ld_leave(store);
+		if (i >= max)
+			break;
+		if (tenant[0])
+			rc = check_account(check, tenant);
+	}
+	return rc;
+}
+
+int ld_store_check(struct ld_store *store, int repair, larder_finding_fn fn, larder_progress_fn progress, void *ctx, uint64_t *ret_found)
+{
+	struct check check = { .store = store, .repair = repair, .fn = fn, .progress = progress, .ctx = ctx };
+	const struct ld_scan scan = { NULL, NULL, LARDER_IS_ANY, 1, see_entry, see_progress, &check };
+	int64_t now_ms;
+	int rc = ld_enter(store, store->config.wait_ms, &now_ms);
+
+	if (rc != 0)
+		return rc;
+	check.from_seq = atomic_load(&store->seg.h->write_seq);
+	ld_leave(store);
+	rc = ld_store_scan(store, &scan);
+	if (rc == 0)
+		rc = check_chunks(&check);
+	if (rc == 0)
+		rc = check_accounts(&check);
+	free(check.ids);
+	if (rc == 0)
+		*ret_found = check.found;
+	return rc;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Clears: one word in the segment hides everything of a scope that was stored before, and one row in the store remembers it. The entries themselves
+ * are removed by the sweep, which then forgets row and word.
+ *
+ * Under the writer gate, so no entry is being stored meanwhile. The word is raised to the clear's own sequence before the commit: entries
+ * below it are hidden.
+ *
+ *   killed before the word       nothing happened, the call never returned.
+ *   killed between word and      hidden, and not remembered in the store: it holds as long as the segment, which is as long as the store file.
+ *   commit
+ *   the commit fails             as above; the caller is told. The next transaction has the same sequence, and its entries are not below it.
+ */
+#include "l1/inside.h"
+
+#include <string.h>
+
+#include "base/errors.h"
+#include "base/fault.h"
+#include "shm/role.h"
+
+enum { CLEAR_KEY_MAX = 1 + LARDER_TENANT_MAX + 1 + LARDER_SPACE_MAX, FORGET_MAX = 64 };
+
+static size_t clear_key(const char *tenant, const char *space, unsigned char bytes[CLEAR_KEY_MAX])
+{
+	size_t len = 0;
+
+	bytes[len++] = 'C';
+	if (tenant) {
+		memcpy(bytes + len, tenant, strlen(tenant));
+		len += strlen(tenant);
+	}
+	if (space) {
+		bytes[len++] = 0;
+		memcpy(bytes + len, space, strlen(space));
+		len += strlen(space);
+	}
+	return len;
+}
+
+static struct ld_tenant_row *row_of(struct ld_store *store, const char *tenant)
+{
+	struct ld_seg *seg = &store->seg;
+
+	return &seg->tenants[ld_tenants_row(seg->tenants, seg->h->params.tenants, tenant, ld_store_tag(tenant, NULL))];
+}
+
+static void hide(struct ld_store *store, const char *tenant, const char *space, uint64_t seq)
+{
+	struct ld_seg *seg = &store->seg;
+
+	if (!tenant)
+		ld_seq_raise(&seg->h->clear_seq, seq);
+	/* No room for another scope: the whole tenant is cleared, which only over-invalidates. */
+	else if (!space || ld_scope_raise(seg->scopes, ld_store_tag(tenant, space), seq) != 0)
+		ld_seq_raise(&row_of(store, tenant)->clear_seq, seq);
+}
+
+static int remember(struct ld_write *write, const char *tenant, const char *space)
+{
+	unsigned char bytes[CLEAR_KEY_MAX];
+	MDB_val key = { clear_key(tenant, space, bytes), bytes }, data = { sizeof(write->seq), &write->seq };
+
+	write->changed = 1;
+	return ld_env_error(mdb_put(write->txn, write->store->env.main, &key, &data, 0));
+}
+
+static int clear_inside(struct ld_store *store, const char *tenant, const char *space)
+{
+	struct ld_account accounts[LD_ACCOUNTS];
+	struct ld_write write;
+	int rc = ld_write_begin(&write, store, accounts);
+
+	if (rc != 0) {
+		/* Hide it all the same: up to what anybody has begun. */
+		hide(store, tenant, space, atomic_load(&store->seg.h->write_seq) + 1);
+		return rc;
+	}
+	hide(store, tenant, space, write.seq);
+	LD_POINT(clear_hidden);
+	rc = remember(&write, tenant, space);
+	if (rc == 0)
+		return ld_write_commit(&write);
+	ld_write_abort(&write);
+	return rc;
+}
+
+int ld_store_clear(struct ld_store *store, const char *tenant, const char *space, const struct ld_way *way)
+{
+	int64_t budget_ms = ld_budget(store, way), now_ms;
+	int rc = ld_enter(store, budget_ms, &now_ms);
+
+	if (rc != 0)
+		return LARDER_E_BUSY;
+	if (ld_gate_in(store, budget_ms) != 0) {
+		/* A writer is stopped inside the gate, perhaps in a transaction of the next sequence. */
+		hide(store, tenant, space, atomic_load(&store->seg.h->write_seq) + 1);
+		ld_leave(store);
+		return LARDER_E_BUSY;
+	}
+	rc = clear_inside(store, tenant, space);
+	ld_gate_out(store);
+	ld_tenant_count(tenant ? row_of(store, tenant) : &store->seg.tenants[0], ld_seg_stripe(&store->seg), LD_TC_clears, 1);
+	ld_role_call(&store->seg);
+	ld_leave(store);
+	return rc == 0 || rc == LARDER_E_FULL ? rc : LARDER_E_IO;
+}
+
+/* ---- forgetting ---- */
+
+struct old_clear {
+	unsigned char key[CLEAR_KEY_MAX];
+	size_t len;
+	uint64_t seq;
+};
+
+static unsigned list_old(struct ld_store *store, MDB_txn *txn, uint64_t up_to_seq, struct old_clear *old)
+{
+	unsigned char first = 'C';
+	MDB_val key = { 1, &first }, data;
+	MDB_cursor *cursor;
+	unsigned count = 0;
+	int rc = mdb_cursor_open(txn, store->env.main, &cursor);
+
+	if (rc != 0)
+		return 0;
+	rc = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE);
+	for (; rc == 0 && count < FORGET_MAX && ((unsigned char *)key.mv_data)[0] == 'C'; rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) {
+		if (key.mv_size > CLEAR_KEY_MAX || data.mv_size != sizeof(old->seq))
+			continue;
+		memcpy(&old[count].seq, data.mv_data, sizeof(old->seq));
+		if (old[count].seq > up_to_seq)
+			continue;
+		memcpy(old[count].key, key.mv_data, key.mv_size);
+		old[count++].len = key.mv_size;
+	}
+	mdb_cursor_close(cursor);
+	return count;
+}
+
+/* The word of a tenant or of everything may stay: it hides only what is gone. The row of a scope is wanted for others. */
+static void unhide_scope(struct ld_store *store, const struct old_clear *old)
+{
+	char text[CLEAR_KEY_MAX + 1];
+	const char *space;
+
+	memcpy(text, old->key + 1, old->len - 1);
+	text[old->len - 1] = 0;
+	space = memchr(text, 0, old->len - 1);
+	if (space)
+		ld_scope_forget(store->seg.scopes, ld_store_tag(text, space + 1), old->seq);
+}
+
+static int forget_inside(struct ld_store *store, uint64_t up_to_seq)
+{
+	struct ld_account accounts[LD_ACCOUNTS];
+	struct old_clear old[FORGET_MAX];
+	struct ld_write write;
+	unsigned count;
+	int rc = ld_write_begin(&write, store, accounts);
+
+	if (rc != 0)
+		return rc;
+	count = list_old(store, write.txn, up_to_seq, old);
+	for (unsigned i = 0; i < count && rc == 0; i++) {
+		MDB_val key = { old[i].len, old[i].key };
+
+		rc = ld_env_error(mdb_del(write.txn, store->env.main, &key, NULL));
+	}
+	if (rc != 0 || count == 0) {
+		ld_write_abort(&write);
+		return rc;
+	}
+	rc = ld_write_commit(&write);
+	LD_POINT(clear_forgotten);
+	for (unsigned i = 0; i < count && rc == 0; i++)
+		unhide_scope(store, &old[i]);
+	return rc;
+}
+
+void ld_clears_forget(struct ld_store *store, uint64_t up_to_seq)
+{
+	if (ld_gate_in(store, store->config.wait_ms) != 0)
+		return;
+	forget_inside(store, up_to_seq);
+	ld_gate_out(store);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Encoding and decoding of entries, without a store: plain bytes in, plain bytes out. Called by whoever reads or writes rows. It must never
+ * read outside the row, whatever the row holds: a fuzz target feeds it anything.
+ */
+#include "l1/entry.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "crypto/hash.h"
+
+#define SUM_FROM (offsetof(struct ld_entry_head, value_sum))
+
+size_t ld_entry_plan(struct ld_entry_head *head, size_t space_len, size_t name_len, size_t value_len)
+{
+	size_t fixed = sizeof(*head) + space_len;
+	size_t tail;
+
+	head->space_len = (uint8_t)space_len;
+	head->name_len = (uint16_t)name_len;
+	head->value_len = (uint32_t)value_len;
+	head->bits &= (uint8_t)~LD_ENTRY_NAME_CHUNKED;
+	if (name_len > LD_NAME_INLINE_MAX)
+		head->bits |= LD_ENTRY_NAME_CHUNKED;
+	else
+		fixed += name_len;
+	tail = value_len;
+	head->chunks = 0;
+	if (fixed + value_len > LD_ROW_MAX) {
+		head->chunks = (uint32_t)(value_len / LD_CHUNK_B);
+		tail = value_len % LD_CHUNK_B;
+		if (fixed + tail > LD_ROW_MAX) {
+			head->chunks++;
+			tail = 0;
+		}
+	}
+	head->tail_len = (uint16_t)tail;
+	return fixed + tail;
+}
+
+uint32_t ld_entry_name_chunks(const struct ld_entry_head *head)
+{
+	return head->bits & LD_ENTRY_NAME_CHUNKED ? (head->name_len + LD_CHUNK_B - 1u) / LD_CHUNK_B : 0;
+}
+
+static size_t inline_name(const struct ld_entry_head *head)
+{
+	return head->bits & LD_ENTRY_NAME_CHUNKED ? 0 : head->name_len;
+}
+
+void ld_entry_encode(const struct ld_entry_head *head, const char *space, const void *name, const void *value, unsigned char *row)
+{
+	unsigned char *at = row;
+
+	memcpy(at, head, sizeof(*head));
+	at += sizeof(*head);
+	memcpy(at, space, head->space_len);
+	at += head->space_len;
+	if (inline_name(head))
+		memcpy(at, name, head->name_len);
+	at += inline_name(head);
+	if (head->tail_len)
+		memcpy(at, (const unsigned char *)value + (head->value_len - head->tail_len), head->tail_len);
+}
+
+static void seal(unsigned char *row, size_t row_len)
+{
+	uint64_t sum = ld_hash64(row + SUM_FROM, row_len - SUM_FROM);
+
+	memcpy(row, &sum, sizeof(sum));
+}
+
+static void put_number(unsigned char *row, size_t at, const void *number)
+{
+	memcpy(row + at, number, 8);
+}
+
+void ld_entry_stamp(unsigned char *row, size_t row_len, uint64_t seq)
+{
+	struct ld_entry_head head;
+	uint64_t chunk_id;
+
+	memcpy(&head, row, sizeof(head));
+	chunk_id = head.chunks + ld_entry_name_chunks(&head) ? seq : 0;
+	put_number(row, offsetof(struct ld_entry_head, seq), &seq);
+	put_number(row, offsetof(struct ld_entry_head, chunk_id), &chunk_id);
+	seal(row, row_len);
+}
+
+void ld_entry_retime(unsigned char *row, size_t row_len, int64_t fresh_until_ms, int64_t dead_ms)
+{
+	put_number(row, offsetof(struct ld_entry_head, fresh_until_ms), &fresh_until_ms);
+	put_number(row, offsetof(struct ld_entry_head, dead_ms), &dead_ms);
+	seal(row, row_len);
+}
+
+/* Do chunks and tail hold exactly the value, in the one way that ld_entry_plan() lays it out? */
+static int layout_is_whole(const struct ld_entry_head *head, size_t row_len)
+{
+	struct ld_entry_head planned = *head;
+	size_t want = ld_entry_plan(&planned, head->space_len, head->name_len, head->value_len);
+
+	return want == row_len && planned.chunks == head->chunks && planned.tail_len == head->tail_len && planned.bits == head->bits;
+}
+
+int ld_entry_decode(const void *row, size_t row_len, struct ld_entry *ret_entry)
+{
+	struct ld_entry_head *head = &ret_entry->head;
+	const unsigned char *at = row;
+
+	if (row_len < sizeof(*head) || row_len > LD_ROW_MAX)
+		return LARDER_E_CORRUPT;
+	memcpy(head, row, sizeof(*head));
+	if (head->version != LD_ENTRY_VERSION || head->bits & ~(LD_ENTRY_ABSENT | LD_ENTRY_NAME_CHUNKED) || head->space_len < 1 ||
+	    head->space_len > LARDER_SPACE_MAX || head->name_len > LARDER_NAME_MAX || !layout_is_whole(head, row_len))
+		return LARDER_E_CORRUPT;
+	at += sizeof(*head);
+	ret_entry->space = (const char *)at;
+	at += head->space_len;
+	ret_entry->name = inline_name(head) ? at : NULL;
+	at += inline_name(head);
+	ret_entry->tail = at;
+	return 0;
+}
+
+int ld_entry_verify(const void *row, size_t row_len, const unsigned char *digest)
+{
+	const unsigned char *bytes = row;
+	uint64_t sum;
+
+	memcpy(&sum, bytes, sizeof(sum));
+	if (memcmp(bytes + offsetof(struct ld_entry_head, digest_tail), digest + LARDER_DIGEST_SIZE - 8, 8) != 0)
+		return LARDER_E_CORRUPT;
+	return ld_hash64(bytes + SUM_FROM, row_len - SUM_FROM) == sum ? 0 : LARDER_E_CORRUPT;
+}
+
+uint64_t ld_entry_cost(const struct ld_entry_head *head, size_t row_len, size_t key_len)
+{
+	/* A row of more than half a page goes to a page of its own. */
+	uint64_t row = row_len + key_len > 2000 ? 4096 : row_len + key_len + 16;
+
+	return row + 4096u * (uint64_t)(head->chunks + ld_entry_name_chunks(head));
+}
+
+size_t ld_entry_key(const char *tenant, const unsigned char *digest, unsigned char ret_key[LD_KEY_MAX])
+{
+	size_t len = strlen(tenant);
+
+	memcpy(ret_key, tenant, len);
+	ret_key[len] = 0;
+	memcpy(ret_key + len + 1, digest, LARDER_DIGEST_SIZE);
+	return len + 1 + LARDER_DIGEST_SIZE;
+}
+
+size_t ld_entry_key_tenant(const void *key, size_t key_len)
+{
+	size_t len = key_len - 1 - LARDER_DIGEST_SIZE;
+
+	if (key_len < 2 + LARDER_DIGEST_SIZE || len > LARDER_TENANT_MAX || ((const unsigned char *)key)[len] != 0 ||
+	    memchr(key, 0, len) != NULL)
+		return 0;
+	return len;
+}
+
+void ld_entry_chunk_key(uint64_t chunk_id, uint32_t index, unsigned char ret_key[LD_CHUNK_KEY])
+{
+	for (int i = 0; i < 8; i++)
+		ret_key[i] = (unsigned char)(chunk_id >> (56 - 8 * i));
+	for (int i = 0; i < 4; i++)
+		ret_key[8 + i] = (unsigned char)(index >> (24 - 8 * i));
+}

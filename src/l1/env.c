@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening, closing and making of store files. One switch maps LMDB's errors; whoever opens checks that the file is one of ours, of this
+ * generation, and as long as its own header says, before a page of it is touched: a page beyond the end would be a SIGBUS.
+ *
+ * Files: NAME.G.mdb and NAME.G.mdb-lock for generation G. A new store has a new generation and so new names; processes that have the old
+ * one open go on undisturbed until they notice.
+ */
+#include "l1/env.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <larder/larder.h>
+
+#include "base/fault.h"
+
+enum { FILE_NAME_MAX = 80, PATH_SIZE = 4200, TABLES = 4, READER_B = 64, LOCK_HEAD_B = 256 };
+
+/* The row of the main table that says whose store this is. */
+static const char IDENTITY_KEY[] = "I";
+struct identity {
+	uint64_t magic;
+	uint32_t layout;
+	uint32_t generation;
+};
+
+int ld_env_error(int lmdb_code)
+{
+	switch (lmdb_code) {
+	case 0:
+		return 0;
+	case MDB_NOTFOUND:
+		return LARDER_MISS;
+	case MDB_MAP_FULL:
+	case MDB_TXN_FULL:
+	case ENOSPC:
+	case EDQUOT:
+		return LARDER_E_FULL;
+	case MDB_PAGE_NOTFOUND:
+	case MDB_CORRUPTED:
+	case MDB_PANIC:
+	case MDB_VERSION_MISMATCH:
+	case MDB_INVALID:
+	case MDB_BAD_TXN:
+	case MDB_BAD_DBI:
+		return LARDER_E_CORRUPT;
+	case ENOMEM:
+		return LARDER_E_NOMEM;
+	case MDB_BAD_VALSIZE:
+	case EINVAL:
+		return LARDER_E_BUG;
+	default:
+		return LARDER_E_IO;
+	}
+}
+
+static void data_name(const char *name, uint32_t generation, char ret[FILE_NAME_MAX])
+{
+	snprintf(ret, FILE_NAME_MAX, "%s.%" PRIu32 ".mdb", name, generation);
+}
+
+static void lock_name(const char *name, uint32_t generation, char ret[FILE_NAME_MAX])
+{
+	snprintf(ret, FILE_NAME_MAX, "%s.%" PRIu32 ".mdb-lock", name, generation);
+}
+
+/* A new private file with its room allocated, so that a full file system is an error here and not a SIGBUS in LMDB's lock table. */
+static int make_file(const struct ld_env_place *place, const char *name, uint64_t size)
+{
+	int fd = openat(place->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int rc = 0;
+
+	if (fd < 0)
+		return LARDER_E_IO;
+	if (place->uid != (uid_t)-1 && fchown(fd, place->uid, place->gid) != 0)
+		rc = LARDER_E_IO;
+	if (rc == 0 && size > 0 && posix_fallocate(fd, 0, (off_t)size) != 0)
+		rc = LARDER_E_FULL;
+	close(fd);
+	return rc;
+}
+
+static unsigned env_flags(const struct ld_seg_params *params)
+{
+	/* No sync: after a reboot the cache starts empty anyway, and a killed process loses nothing that the kernel has. No MDB_NOMEMINIT: it
+	 * would write stale heap bytes into the file. */
+	return MDB_NOSUBDIR | MDB_NOTLS | MDB_NOSYNC | MDB_NORDAHEAD | (params->writable ? MDB_WRITEMAP : 0);
+}
+
+static int create_env(const struct ld_seg_params *params, MDB_env **ret_env)
+{
+	int rc = mdb_env_create(ret_env);
+
+	if (rc == 0)
+		rc = mdb_env_set_mapsize(*ret_env, params->map_b);
+	if (rc == 0)
+		rc = mdb_env_set_maxreaders(*ret_env, params->readers);
+	if (rc == 0)
+		rc = mdb_env_set_maxdbs(*ret_env, TABLES);
+	return rc;
+}
+
+/* LMDB takes a path only. Where the directory cannot be reached by its path any more (chroot), its descriptor may do. */
+static int open_path(MDB_env *env, const struct ld_env_place *place, const char *name, unsigned flags)
+{
+	char path[PATH_SIZE];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", place->dir, name);
+	if (stat(path, &st) != 0)
+		snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", place->dir_fd, name);
+	return mdb_env_open(env, path, flags, 0600);
+}
+
+static int open_tables(struct ld_env *env, unsigned flags)
+{
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(env->lmdb, NULL, flags & MDB_CREATE ? 0 : MDB_RDONLY, &txn);
+
+	if (rc != 0)
+		return rc;
+	rc = mdb_dbi_open(txn, NULL, 0, &env->main);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "entries", flags, &env->entries);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, "chunks", flags, &env->chunks);
+	if (rc != 0) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	return mdb_txn_commit(txn);
+}
+
+static int write_identity(struct ld_env *env, uint32_t generation)
+{
+	struct identity identity = { LD_SEG_MAGIC, LD_SEG_LAYOUT, generation };
+	MDB_val key = { sizeof(IDENTITY_KEY), (void *)(uintptr_t)IDENTITY_KEY }, data = { sizeof(identity), &identity };
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(env->lmdb, NULL, 0, &txn);
+
+	if (rc != 0)
+		return rc;
+	rc = mdb_put(txn, env->main, &key, &data, 0);
+	if (rc != 0) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	return mdb_txn_commit(txn);
+}
+
+int ld_env_make(const struct ld_env_place *place, uint32_t generation, const struct ld_seg_params *params)
+{
+	struct ld_env env = { .generation = generation };
+	char name[FILE_NAME_MAX];
+	uint64_t lock_b = (LOCK_HEAD_B + (uint64_t)params->readers * READER_B + LD_PAGE - 1) / LD_PAGE * LD_PAGE;
+	int rc;
+
+	lock_name(place->name, generation, name);
+	rc = make_file(place, name, lock_b);
+	data_name(place->name, generation, name);
+	if (rc == 0)
+		rc = make_file(place, name, params->writable ? params->map_b : 0);
+	if (rc != 0)
+		return rc;
+	LD_POINT(store_made_files);
+	rc = create_env(params, &env.lmdb);
+	if (rc == 0)
+		rc = open_path(env.lmdb, place, name, env_flags(params));
+	if (rc == 0)
+		rc = open_tables(&env, MDB_CREATE);
+	LD_POINT(store_made_tables);
+	if (rc == 0)
+		rc = write_identity(&env, generation);
+	if (env.lmdb)
+		mdb_env_close(env.lmdb);
+	return ld_env_error(rc);
+}
+
+/* The file must be private and ours before LMDB maps it. */
+static int check_file(const struct ld_env_place *place, const char *name, struct ld_env *env, struct ld_problems *problems)
+{
+	struct stat st, dir;
+
+	if (fstatat(place->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? LARDER_E_CORRUPT : LARDER_E_IO;
+	if (fstat(place->dir_fd, &dir) != 0)
+		return LARDER_E_IO;
+	if (!S_ISREG(st.st_mode) || st.st_uid != dir.st_uid || (st.st_mode & 077) || st.st_nlink != 1) {
+		ld_problem(problems, "%s: not a private file of the directory's owner: remove it", name);
+		return LARDER_E_REFUSED;
+	}
+	/* LMDB would take an empty file for a new store. */
+	if (st.st_size < 2 * LD_PAGE)
+		return LARDER_E_CORRUPT;
+	env->dev = st.st_dev;
+	env->ino = st.st_ino;
+	return 0;
+}
+
+static int check_length(struct ld_env *env)
+{
+	MDB_envinfo info;
+	struct stat st;
+
+	if (mdb_env_info(env->lmdb, &info) != 0 || mdb_env_get_fd(env->lmdb, &env->data_fd) != 0 || fstat(env->data_fd, &st) != 0)
+		return LARDER_E_IO;
+	env->map = info.me_mapaddr;
+	env->map_size = info.me_mapsize;
+	return (uint64_t)st.st_size >= ((uint64_t)info.me_last_pgno + 1) * LD_PAGE ? 0 : LARDER_E_CORRUPT;
+}
+
+static int check_identity(struct ld_env *env)
+{
+	MDB_val key = { sizeof(IDENTITY_KEY), (void *)(uintptr_t)IDENTITY_KEY }, data;
+	struct identity identity;
+	MDB_stat stat;
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(env->lmdb, NULL, MDB_RDONLY, &txn);
+
+	if (rc != 0)
+		return ld_env_error(rc);
+	rc = mdb_get(txn, env->main, &key, &data);
+	if (rc == 0 && data.mv_size == sizeof(identity)) {
+		memcpy(&identity, data.mv_data, sizeof(identity));
+		if (identity.magic != LD_SEG_MAGIC || identity.layout != LD_SEG_LAYOUT || identity.generation != env->generation)
+			rc = MDB_INVALID;
+	} else {
+		rc = MDB_INVALID;
+	}
+	if (rc == 0 && (mdb_stat(txn, env->main, &stat) != 0 || stat.ms_psize != LD_PAGE))
+		rc = MDB_INVALID;
+	mdb_txn_abort(txn);
+	return ld_env_error(rc);
+}
+
+int ld_env_open(struct ld_env *env, const struct ld_env_place *place, uint32_t generation, const struct ld_seg_params *params,
+    struct ld_problems *problems)
+{
+	char name[FILE_NAME_MAX];
+	int rc;
+
+	memset(env, 0, sizeof(*env));
+	env->generation = generation;
+	env->base_seq = (uint64_t)generation << 48;
+	data_name(place->name, generation, name);
+	rc = check_file(place, name, env, problems);
+	if (rc != 0)
+		return rc;
+	LD_POINT(store_opening);
+	rc = ld_env_error(create_env(params, &env->lmdb));
+	if (rc == 0)
+		rc = ld_env_error(open_path(env->lmdb, place, name, env_flags(params)));
+	if (rc == 0)
+		rc = check_length(env);
+	if (rc == 0) {
+		rc = ld_env_error(open_tables(env, 0));
+		rc = rc == LARDER_MISS ? LARDER_E_CORRUPT : rc;
+	}
+	if (rc == 0)
+		rc = check_identity(env);
+	if (rc != 0)
+		ld_env_close(env);
+	return rc;
+}
+
+void ld_env_close(struct ld_env *env)
+{
+	for (unsigned i = 0; i < LD_ENV_POOL; i++) {
+		MDB_txn *txn = atomic_exchange(&env->pool[i], NULL);
+
+		if (txn)
+			mdb_txn_abort(txn);
+	}
+	if (env->lmdb)
+		mdb_env_close(env->lmdb);
+	memset(env, 0, sizeof(*env));
+}
+
+void ld_env_abandon(struct ld_env *env)
+{
+	if (env->map)
+		munmap(env->map, env->map_size);
+	if (env->lmdb)
+		close(env->data_fd);
+	memset(env, 0, sizeof(*env));
+}
+
+int ld_env_is_whole(const struct ld_env *env, const struct ld_env_place *place)
+{
+	char name[FILE_NAME_MAX];
+	MDB_envinfo info;
+	struct stat st;
+
+	data_name(place->name, env->generation, name);
+	if (fstatat(place->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		/* A directory that cannot be looked at (chroot, seccomp) is no sign of a missing file. */
+		return errno != ENOENT;
+	if (st.st_ino != env->ino || st.st_dev != env->dev || mdb_env_info(env->lmdb, &info) != 0)
+		return 0;
+	return (uint64_t)st.st_size >= ((uint64_t)info.me_last_pgno + 1) * LD_PAGE;
+}
+
+/* The generation in "NAME.G.mdb" or "NAME.G.mdb-lock"; 0 when it is neither. */
+static uint32_t generation_of(const char *file, const char *name)
+{
+	size_t len = strlen(name);
+	unsigned long long generation;
+	char *end;
+
+	if (strncmp(file, name, len) != 0 || file[len] != '.' || file[len + 1] < '1' || file[len + 1] > '9')
+		return 0;
+	generation = strtoull(file + len + 1, &end, 10);
+	if (generation > UINT16_MAX || (strcmp(end, ".mdb") != 0 && strcmp(end, ".mdb-lock") != 0))
+		return 0;
+	return (uint32_t)generation;
+}
+
+static void set_aside(const struct ld_env_place *place, const char *file)
+{
+	char bad[FILE_NAME_MAX];
+
+	snprintf(bad, sizeof(bad), "%s.bad.mdb", place->name);
+	if (renameat(place->dir_fd, file, place->dir_fd, bad) != 0)
+		unlinkat(place->dir_fd, file, 0);
+}
+
+uint32_t ld_env_clean(const struct ld_env_place *place, uint32_t keep, uint32_t aside)
+{
+	int fd = openat(place->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	uint32_t highest = 0;
+	struct dirent *row;
+
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
+		return 0;
+	}
+	while ((row = readdir(dir)) != NULL) {
+		uint32_t generation = generation_of(row->d_name, place->name);
+
+		if (generation > highest)
+			highest = generation;
+		if (generation == 0 || generation == keep)
+			continue;
+		if (generation == aside && strstr(row->d_name, "-lock") == NULL)
+			set_aside(place, row->d_name);
+		else
+			unlinkat(place->dir_fd, row->d_name, 0);
+	}
+	closedir(dir);
+	return highest;
+}

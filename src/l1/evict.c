@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Eviction: sample a window, let the chooser pick, remove the victims in one short transaction. Called by the keeper in the background, and by
+ * a writer that finds no room, inside its gate.
+ *
+ * The window is made of short runs, each from a random digest in a tenant drawn in proportion to its entries (DESIGN decision 25). It is read in
+ * a read transaction, or in the write transaction when the gate is held already; every victim is looked at again in the transaction that
+ * removes it: it may have been replaced meanwhile, then its sequence differs and it stays.
+ *
+ * Killed at any line: a transaction is done or not done; counters may miss one batch.
+ */
+#include "l1/inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/mem.h"
+#include "l1/choose.h"
+
+enum { RUN = 16, RUNS_MAX = 512, PAGES_AT_ONCE = 2048 };
+
+static uint64_t next_random(struct ld_store *store)
+{
+	/* xorshift64* (Vigna 2016); racing threads may draw the same number, which harms nothing */
+	uint64_t x = store->random;
+
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	store->random = x;
+	return x * UINT64_C(2685821657736338717);
+}
+
+static int over_quota(const struct ld_tenant_row *row, uint64_t more_b)
+{
+	uint64_t quota = atomic_load_explicit(&row->quota_b, memory_order_relaxed);
+
+	return quota != 0 && atomic_load_explicit(&row->bytes, memory_order_relaxed) + more_b > quota;
+}
+
+void ld_pressure_now(const struct ld_store *store, const struct ld_tenant_row *row, uint64_t more_b, struct ld_pressure *ret_pressure)
+{
+	const struct ld_seg_header *h = store->seg.h;
+	uint64_t used_b = atomic_load_explicit(&h->used_pages, memory_order_relaxed) * LD_PAGE;
+	uint64_t entries = atomic_load_explicit(&h->entries, memory_order_relaxed);
+
+	ret_pressure->over_low = used_b > h->params.low_b;
+	ret_pressure->over_high = used_b > h->params.high_b;
+	ret_pressure->over_entries = h->params.max_entries != 0 && entries >= h->params.max_entries;
+	ret_pressure->over_quota = row && over_quota(row, more_b);
+}
+
+/* ---- the window ---- */
+
+struct window {
+	struct ld_store *store;
+	MDB_cursor *cursor;
+	struct ld_candidate *rows;
+	size_t count, max;
+	int64_t now_ms, wall_ms;
+};
+
+/* A tenant drawn in proportion to its entries; NULL when there is none with a name. */
+static const char *draw_tenant(struct ld_store *store)
+{
+	const struct ld_seg *seg = &store->seg;
+	uint64_t sum = 0, pick;
+
+	for (uint32_t i = 1; i < seg->h->params.tenants; i++)
+		sum += atomic_load_explicit(&seg->tenants[i].entries, memory_order_relaxed);
+	if (sum == 0)
+		return NULL;
+	pick = next_random(store) % sum;
+	for (uint32_t i = 1; i < seg->h->params.tenants; i++) {
+		uint64_t entries = atomic_load_explicit(&seg->tenants[i].entries, memory_order_relaxed);
+
+		if (pick < entries)
+			return seg->tenants[i].name;
+		pick -= entries;
+	}
+	return NULL;
+}
+
+static void add_row(struct window *window, const MDB_val *key, const MDB_val *row)
+{
+	struct ld_candidate *to = &window->rows[window->count];
+	const unsigned char *digest = (const unsigned char *)key->mv_data + key->mv_size - LARDER_DIGEST_SIZE;
+	size_t tenant_len = ld_entry_key_tenant(key->mv_data, key->mv_size);
+	struct ld_entry entry;
+
+	if (tenant_len == 0)
+		return;
+	memset(to, 0, sizeof(*to));
+	memcpy(to->key, key->mv_data, key->mv_size);
+	to->key_len = (uint8_t)key->mv_size;
+	window->count++;
+	if (ld_entry_decode(row->mv_data, row->mv_size, &entry) != 0) {
+		to->dead = 1;
+		return;
+	}
+	to->seq = entry.head.seq;
+	to->pages = entry.head.chunks + 1;
+	to->estimate = (uint8_t)ld_sketch_estimate(&window->store->seg.sketch, digest);
+	to->dead = window->now_ms >= entry.head.dead_ms;
+}
+
+static int same_tenant(const MDB_val *key, const char *tenant, size_t len)
+{
+	return ld_entry_key_tenant(key->mv_data, key->mv_size) == len && memcmp(key->mv_data, tenant, len) == 0;
+}
+
+/* A run of rows from a random place; of one tenant only, from its start again when its end is reached. */
+static void add_run(struct window *window, const char *tenant, int only, size_t rows)
+{
+	unsigned char digest[LARDER_DIGEST_SIZE] = { 0 }, bytes[LD_KEY_MAX];
+	uint64_t random = next_random(window->store);
+	size_t len = strlen(tenant);
+	MDB_val key, row;
+	int rc;
+
+	memcpy(digest, &random, sizeof(random));
+	key.mv_size = ld_entry_key(tenant, digest, bytes);
+	key.mv_data = bytes;
+	rc = mdb_cursor_get(window->cursor, &key, &row, MDB_SET_RANGE);
+	for (int wrapped = 0; rows > 0 && window->count < window->max; rows--) {
+		if (rc != 0 || (only && !same_tenant(&key, tenant, len))) {
+			if (wrapped)
+				return;
+			wrapped = 1;
+			memset(digest, 0, sizeof(digest));
+			key.mv_size = ld_entry_key(only ? tenant : "", digest, bytes);
+			key.mv_data = bytes;
+			rc = mdb_cursor_get(window->cursor, &key, &row, MDB_SET_RANGE);
+			continue;
+		}
+		add_row(window, &key, &row);
+		rc = mdb_cursor_get(window->cursor, &key, &row, MDB_NEXT);
+	}
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct ld_candidate *x = a, *y = b;
+
+	if (x->key_len != y->key_len)
+		return x->key_len < y->key_len ? -1 : 1;
+	return memcmp(x->key, y->key, x->key_len);
+}
+
+/* Runs overlap in a small store: a row must not stand twice among the victims. */
+static void drop_doubles(struct window *window)
+{
+	size_t kept = 0;
+
+	qsort(window->rows, window->count, sizeof(*window->rows), by_key);
+	for (size_t i = 0; i < window->count; i++)
+		if (kept == 0 || by_key(&window->rows[kept - 1], &window->rows[i]) != 0)
+			window->rows[kept++] = window->rows[i];
+	window->count = kept;
+}
+
+static int sample(struct window *window, MDB_txn *txn, const char *tenant)
+{
+	const struct ld_env *env = &window->store->env;
+	int rc = mdb_cursor_open(txn, env->entries, &window->cursor);
+
+	if (rc != 0)
+		return ld_env_error(rc);
+	for (int runs = 0; runs < RUNS_MAX && window->count < window->max; runs++) {
+		size_t before = window->count;
+		const char *from = tenant ? tenant : draw_tenant(window->store);
+
+		add_run(window, from ? from : "", tenant != NULL, RUN);
+		if (window->count == before)
+			break;
+	}
+	mdb_cursor_close(window->cursor);
+	drop_doubles(window);
+	return 0;
+}
+
+/* ---- the victims ---- */
+
+static void tally(struct ld_write *write, const struct ld_candidate *victim)
+{
+	struct ld_seg *seg = &write->store->seg;
+	size_t len = ld_entry_key_tenant(victim->key, victim->key_len);
+
+	for (unsigned i = 0; i < write->accounts_used; i++)
+		if (strlen(write->accounts[i].tenant) == len && memcmp(write->accounts[i].tenant, victim->key, len) == 0)
+			ld_tenant_count(write->accounts[i].row, ld_seg_stripe(seg), victim->dead ? LD_TC_expiries : LD_TC_evictions, 1);
+}
+
+/* Remove what is still as it was. Returns how many went, or an error. */
+static int remove_victims(struct ld_write *write, struct ld_candidate *victims, size_t count)
+{
+	MDB_cursor *cursor;
+	uint32_t pages = 0;
+	int gone = 0, rc = ld_env_error(mdb_cursor_open(write->txn, write->store->env.entries, &cursor));
+
+	if (rc != 0)
+		return rc;
+	for (size_t i = 0; i < count && rc == 0 && pages < PAGES_AT_ONCE; i++) {
+		MDB_val key = { victims[i].key_len, victims[i].key }, row;
+		struct ld_entry entry;
+
+		rc = ld_env_error(mdb_cursor_get(cursor, &key, &row, MDB_SET_KEY));
+		if (rc == LARDER_MISS || (rc == 0 && ld_entry_decode(row.mv_data, row.mv_size, &entry) == 0 && entry.head.seq != victims[i].seq)) {
+			rc = 0;
+			victims[i].key_len = 0;
+			continue;
+		}
+		if (rc == 0)
+			rc = ld_write_remove(write, cursor, &key, &row);
+		if (rc == 0) {
+			gone++;
+			pages += victims[i].pages;
+		} else {
+			victims[i].key_len = 0;
+		}
+		LD_POINT(evict_removed);
+	}
+	mdb_cursor_close(cursor);
+	/* No room for another tenant's account: commit what there is. */
+	return rc == 0 || (rc == LARDER_E_BUSY && gone > 0) ? gone : rc;
+}
+
+static int commit_victims(struct ld_write *write, const struct ld_candidate *victims, size_t count, int gone)
+{
+	int rc = gone > 0 ? ld_write_commit(write) : 0;
+
+	if (gone <= 0 || rc != 0) {
+		ld_write_abort(write);
+		return rc != 0 ? rc : gone;
+	}
+	for (size_t i = 0, told = 0; i < count && told < (size_t)gone; i++)
+		if (victims[i].key_len != 0) {
+			tally(write, &victims[i]);
+			told++;
+		}
+	return gone;
+}
+
+static struct ld_candidate *new_window(struct ld_store *store, unsigned batch, struct window *ret_window)
+{
+	memset(ret_window, 0, sizeof(*ret_window));
+	ret_window->store = store;
+	ret_window->max = ld_choose_window(batch);
+	ret_window->now_ms = ld_clock_boot_ms();
+	ret_window->rows = ld_malloc(ret_window->max * sizeof(*ret_window->rows));
+	return ret_window->rows;
+}
+
+int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch)
+{
+	struct ld_account accounts[LD_ACCOUNTS];
+	struct window window;
+	struct ld_write write;
+	size_t victims;
+	int rc;
+
+	if (!new_window(store, batch, &window))
+		return LARDER_E_NOMEM;
+	rc = ld_write_begin(&write, store, accounts);
+	if (rc == 0) {
+		rc = sample(&window, write.txn, tenant);
+		if (rc == 0) {
+			victims = ld_choose(window.rows, window.count, batch);
+			rc = remove_victims(&write, window.rows, victims);
+			rc = commit_victims(&write, window.rows, victims, rc);
+		} else {
+			ld_write_abort(&write);
+		}
+	}
+	free(window.rows);
+	return rc;
+}
+
+/* The same in the background: the window is read outside the gate. */
+static int evict_outside(struct ld_store *store, const char *tenant, unsigned batch)
+{
+	struct ld_account accounts[LD_ACCOUNTS];
+	struct window window;
+	struct ld_write write;
+	size_t victims = 0;
+	MDB_txn *txn;
+	int rc;
+
+	if (!new_window(store, batch, &window))
+		return LARDER_E_NOMEM;
+	rc = ld_read_begin(store, store->config.wait_ms, &txn);
+	if (rc == 0) {
+		rc = sample(&window, txn, tenant);
+		ld_env_read_end(&store->env, txn);
+		victims = rc == 0 ? ld_choose(window.rows, window.count, batch) : 0;
+	}
+	LD_POINT(evict_chosen);
+	if (victims > 0 && ld_gate_in(store, store->config.wait_ms) == 0) {
+		rc = ld_write_begin(&write, store, accounts);
+		if (rc == 0) {
+			rc = remove_victims(&write, window.rows, victims);
+			rc = commit_victims(&write, window.rows, victims, rc);
+		}
+		ld_gate_out(store);
+	}
+	free(window.rows);
+	return rc;
+}
+
+static const char *tenant_over_quota(const struct ld_store *store)
+{
+	for (uint32_t i = 1; i < store->seg.h->params.tenants; i++) {
+		const struct ld_tenant_row *row = &store->seg.tenants[i];
+
+		if (atomic_load_explicit(&row->ready, memory_order_acquire) && over_quota(row, 0))
+			return row->name;
+	}
+	return NULL;
+}
+
+int ld_evict_background(struct ld_store *store, int64_t end_ms)
+{
+	struct ld_seg_header *h = store->seg.h;
+	unsigned batch = ld_choose_batch(h->params.capacity);
+	int did = 0;
+
+	do {
+		const char *tenant = tenant_over_quota(store);
+		struct ld_pressure pressure;
+		int gone;
+
+		ld_pressure_now(store, NULL, 0, &pressure);
+		/* A batch below the bound, so that writers seldom meet it. */
+		if (h->params.max_entries > batch && atomic_load(&h->entries) + batch > h->params.max_entries)
+			pressure.over_entries = 1;
+		if (!tenant && !pressure.over_low && !pressure.over_entries)
+			break;
+		gone = evict_outside(store, pressure.over_low || pressure.over_entries ? NULL : tenant, batch);
+		if (gone <= 0)
+			break;
+		ld_host_count(&store->seg, LD_HC_evict_rounds, 1);
+		did = 1;
+	} while (ld_clock_boot_ms() < end_ms);
+	return did;
+}

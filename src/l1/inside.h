@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * What the parts of the store share among themselves: its state in this process, entering and leaving it, and write transactions. Private to
+ * l1/.
+ */
+#ifndef LD_L1_INSIDE_H
+#define LD_L1_INSIDE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/process.h"
+#include "l1/entry.h"
+#include "l1/env.h"
+#include "l1/store.h"
+
+#define LD_STORE_MAGIC UINT64_C(0x4c4453544f524531)
+
+struct ld_store {
+	uint64_t magic;
+	struct ld_store_config config; /* dir, name: our copies */
+	int dir_fd;                    /* opened in the master, inherited */
+
+	/* Whether this process is here: the generation of the process that attached, 0 = away or draining. Written under `lock`. */
+	_Atomic uint64_t here;
+	_Atomic uint32_t users;        /* calls inside; counted before `here` is looked at again */
+	_Atomic uint32_t serial;       /* grows with each attach: row hints of another one are void */
+	_Atomic int64_t next_check_ms; /* when somebody shall look whether the files still stand */
+	_Atomic int64_t retry_ms;      /* not before this a failed attach is tried again */
+	_Atomic uint32_t retry_reason;
+
+	struct ld_process_lock lock;   /* guards everything below but while a user is inside */
+	uint64_t attached_by;          /* process generation that seg and env belong to, 0 = none */
+	struct ld_seg seg;
+	struct ld_env env;
+
+	/* The keeper thread of this process; see l1/keeper.c */
+	uint64_t keeper_of;            /* process generation that started it, 0 = none */
+	pthread_t keeper;
+	_Atomic uint32_t keeper_stop;  /* futex word too */
+
+	/* The sweep of the process that has the role: key it goes on after; a copy, so that slices need no open cursor. */
+	unsigned char sweep_key[LD_KEY_MAX];
+	size_t sweep_key_len;
+	int sweep_clean;               /* 1: no dead entry had to be left so far */
+	uint64_t sweep_from_seq;
+	uint64_t random;
+	int64_t housekeeping_ms;
+};
+
+/**
+ * Enter: from 0 to ld_leave() seg and env stay as they are. Attaches where needed. Returns 0 with the time, or LARDER_UNAVAILABLE with
+ * the reason set.
+ */
+int ld_enter(struct ld_store *store, int64_t budget_ms, int64_t *ret_now_ms);
+void ld_leave(struct ld_store *store);
+
+/** The store is damaged or vanished: make a new one, once for all processes. Not from inside ld_enter(). */
+void ld_store_condemn(struct ld_store *store, uint32_t generation, const char *why, int aside);
+
+static inline int64_t ld_budget(const struct ld_store *store, const struct ld_way *way)
+{
+	return way && way->budget_ms > 0 ? way->budget_ms : store->config.wait_ms;
+}
+
+/** A read transaction inside ld_enter(). Returns as ld_env_read_begin(), damage as LARDER_UNAVAILABLE. */
+int ld_read_begin(struct ld_store *store, int64_t budget_ms, MDB_txn **ret_txn);
+
+/** The row of a tenant in the segment. */
+struct ld_tenant_row *ld_tenant_of(struct ld_store *store, const struct ld_key *key);
+
+/** Sequence up to which entries of this scope are cleared, and of this key are under a barrier: an entry is hidden if its own is
+ * below `cleared`, or not above `barrier`. */
+struct ld_hidden { uint64_t cleared, barrier; };
+struct ld_hidden ld_hidden_of(const struct ld_seg *seg, const struct ld_tenant_row *row, uint64_t scope_tag, const unsigned char *digest);
+static inline int ld_is_hidden(const struct ld_hidden *hidden, uint64_t seq)
+{
+	return seq < hidden->cleared || seq <= hidden->barrier;
+}
+
+/** A write transaction under the writer gate. */
+struct ld_write {
+	struct ld_store *store;
+	MDB_txn *txn;              /* NULL between transactions */
+	uint64_t seq;
+	struct ld_env_use use;     /* before it */
+	/* Accounts that it changes, written at the end. */
+	struct ld_account {
+		char tenant[LARDER_TENANT_MAX + 1];
+		int64_t entries, bytes;    /* changes */
+		uint64_t entries_after, bytes_after;
+		struct ld_tenant_row *row;
+	} *accounts;               /* room for LD_ACCOUNTS, the caller's */
+	unsigned accounts_used;
+	int changed;               /* something was removed or put */
+};
+enum { LD_ACCOUNTS = 64 };
+
+/** Take the gate. 0, or LARDER_UNAVAILABLE with the reason set. Then any number of transactions, then leave it. */
+int ld_gate_in(struct ld_store *store, int64_t budget_ms);
+void ld_gate_out(struct ld_store *store);
+
+/** Begin and end a transaction inside the gate. An LMDB error is mapped; the transaction is then gone. */
+int ld_write_begin(struct ld_write *write, struct ld_store *store, struct ld_account *accounts);
+int ld_write_commit(struct ld_write *write);
+void ld_write_abort(struct ld_write *write);
+
+/** Change a tenant's account within the transaction. Returns 0, or -1 when it has no room for another tenant: commit first. */
+int ld_write_account(struct ld_write *write, const char *tenant, size_t tenant_len, int64_t entries, int64_t bytes);
+
+/**
+ * Take an entry's chunks away, and its cost off its tenant's account; its row stays, for the caller to overwrite or delete.
+ * LARDER_E_BUSY: no room for another account, commit first.
+ */
+int ld_write_unlink(struct ld_write *write, const MDB_val *key, const MDB_val *row);
+/** The same, and delete the row under the cursor. */
+int ld_write_remove(struct ld_write *write, MDB_cursor *cursor, const MDB_val *key, const MDB_val *row);
+
+/** Read an account of a tenant from the store; zeros when there is none. */
+struct ld_account_row { uint64_t entries, bytes; };
+int ld_account_read(const struct ld_env *env, MDB_txn *txn, const char *tenant, size_t tenant_len, struct ld_account_row *ret_row);
+/** Write it as it is; for the check. */
+int ld_account_write(const struct ld_env *env, MDB_txn *txn, const char *tenant, size_t tenant_len, const struct ld_account_row *row);
+
+/** Is there room for this many pages? Inside the gate, in a transaction. 0; LARDER_E_FULL with the thread's reason set to FULL or PINNED. */
+int ld_write_room(struct ld_write *write, uint64_t pages);
+
+/** Where the store stands against its bounds. */
+struct ld_pressure {
+	int over_low, over_high, over_entries;
+	int over_quota;
+};
+/** row: whose quota is looked at, or NULL; more_b: bytes about to be added to it. */
+void ld_pressure_now(const struct ld_store *store, const struct ld_tenant_row *row, uint64_t more_b, struct ld_pressure *ret_pressure);
+
+/** Evict one batch inside the gate; only of this tenant unless NULL. Returns how many entries went, or an error < 0. */
+int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch);
+/** Evict in the background until below the low mark, or until end_ms. Returns 1 if something was done. */
+int ld_evict_background(struct ld_store *store, int64_t end_ms);
+/** Go on with the sweep: at most `rows` rows. */
+void ld_sweep_some(struct ld_store *store, uint64_t rows);
+/** Start the keeper if this process shall have one and has none yet. Called with `lock`. */
+void ld_keeper_start(struct ld_store *store);
+/** Stop it and wait for its end. Called without `lock`. */
+void ld_keeper_stop(struct ld_store *store);
+
+/** Forget the clears up to this sequence: a full sweep has removed what they hid. Outside the gate. */
+void ld_clears_forget(struct ld_store *store, uint64_t up_to_seq);
+
+/** What is an entry's state now? One LARDER_IS_ bit (never DAMAGED). */
+uint32_t ld_entry_state(const struct ld_entry_head *head, const struct ld_hidden *hidden, int64_t now_ms, int64_t *wall_ms);
+
+/** Copy value (chunks first, then the tail) into data, value_len bytes. 0 or LARDER_E_CORRUPT. */
+int ld_value_copy(const struct ld_env *env, MDB_txn *txn, const struct ld_entry *entry, unsigned char *data);
+/** Copy a chunked name, name_len bytes. */
+int ld_name_copy(const struct ld_env *env, MDB_txn *txn, const struct ld_entry *entry, unsigned char *name);
+
+#endif

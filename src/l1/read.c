@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Look-ups. No lock, no write to LMDB: renew a pooled read transaction, find the row, judge it, copy out, reset. The access is noted in the
+ * segment's sketch.
+ *
+ * Order against those who invalidate: a delete, set or clear that has completed before this call began has either committed before our
+ * snapshot is taken, or raised a word of the segment before we read it; both are looked at, so its old value is never returned.
+ *
+ * Killed at any line: the reader slot stays taken until somebody clears dead readers; nothing else is shared. Stopped in the copy: its
+ * snapshot pins pages until it goes on (tests stop one here).
+ */
+#include "l1/inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/errors.h"
+#include "base/fault.h"
+#include "base/mem.h"
+#include "crypto/hash.h"
+
+int ld_read_begin(struct ld_store *store, int64_t budget_ms, MDB_txn **ret_txn)
+{
+	const struct ld_env_gate gate = { &store->seg, budget_ms };
+	int rc = ld_env_read_begin(&store->env, &gate, ret_txn);
+
+	if (rc != LARDER_E_CORRUPT)
+		return rc;
+	ld_reason_set(LARDER_REASON_CORRUPT);
+	return LARDER_UNAVAILABLE;
+}
+
+struct ld_tenant_row *ld_tenant_of(struct ld_store *store, const struct ld_key *key)
+{
+	uint64_t hint = key->row_hint ? atomic_load_explicit(key->row_hint, memory_order_relaxed) : 0;
+	uint32_t serial = atomic_load_explicit(&store->serial, memory_order_relaxed), row;
+
+	if (hint >> 32 == serial && hint != 0)
+		return &store->seg.tenants[(uint32_t)hint];
+	row = ld_tenants_row(store->seg.tenants, store->seg.h->params.tenants, key->tenant, key->tenant_tag);
+	if (row != 0 && !key->keep_quota)
+		atomic_store_explicit(&store->seg.tenants[row].quota_b, key->quota_b, memory_order_relaxed);
+	if (key->row_hint)
+		atomic_store_explicit(key->row_hint, (uint64_t)serial << 32 | row, memory_order_relaxed);
+	return &store->seg.tenants[row];
+}
+
+struct ld_hidden ld_hidden_of(const struct ld_seg *seg, const struct ld_tenant_row *row, uint64_t scope_tag, const unsigned char *digest)
+{
+	/* acquire: pairs with the raising in clear.c and ld_barrier_raise() */
+	uint64_t all = atomic_load_explicit(&seg->h->clear_seq, memory_order_acquire);
+	uint64_t tenant = atomic_load_explicit(&row->clear_seq, memory_order_acquire);
+	uint64_t scope = ld_scope_seq(seg->scopes, scope_tag);
+	struct ld_hidden hidden = { all > tenant ? all : tenant, 0 };
+
+	if (scope > hidden.cleared)
+		hidden.cleared = scope;
+	hidden.barrier = atomic_load_explicit(ld_barrier_of(seg->barriers, digest), memory_order_acquire);
+	return hidden;
+}
+
+uint32_t ld_entry_state(const struct ld_entry_head *head, const struct ld_hidden *hidden, int64_t now_ms, int64_t *wall_ms)
+{
+	if (ld_is_hidden(hidden, head->seq))
+		return LARDER_IS_CLEARED;
+	if (now_ms >= head->dead_ms)
+		return LARDER_IS_EXPIRED;
+	if (head->hard_end_ms != 0) {
+		if (*wall_ms == 0)
+			*wall_ms = ld_clock_wall_ms();
+		if (*wall_ms >= head->hard_end_ms)
+			return LARDER_IS_EXPIRED;
+	}
+	return now_ms < head->fresh_until_ms ? LARDER_IS_FRESH : LARDER_IS_STALE;
+}
+
+/* Copy len bytes out of the chunks from number `index` on. */
+static int copy_chunks(const struct ld_env *env, MDB_txn *txn, uint64_t chunk_id, uint32_t index, unsigned char *data, size_t len)
+{
+	unsigned char bytes[LD_CHUNK_KEY];
+	MDB_val key = { sizeof(bytes), bytes }, chunk;
+	MDB_cursor *cursor;
+	int rc = len ? mdb_cursor_open(txn, env->chunks, &cursor) : 0;
+
+	if (len == 0)
+		return 0;
+	if (rc != 0)
+		return ld_env_error(rc);
+	ld_entry_chunk_key(chunk_id, index, bytes);
+	rc = mdb_cursor_get(cursor, &key, &chunk, MDB_SET);
+	while (rc == 0 && len > 0) {
+		size_t want = len < LD_CHUNK_B ? len : LD_CHUNK_B;
+
+		ld_entry_chunk_key(chunk_id, index++, bytes);
+		if (chunk.mv_size != want || key.mv_size != sizeof(bytes) || memcmp(key.mv_data, bytes, sizeof(bytes)) != 0)
+			break;
+		memcpy(data, chunk.mv_data, want);
+		data += want;
+		len -= want;
+		if (len > 0)
+			rc = mdb_cursor_get(cursor, &key, &chunk, MDB_NEXT);
+	}
+	mdb_cursor_close(cursor);
+	return rc == 0 && len == 0 ? 0 : LARDER_E_CORRUPT;
+}
+
+int ld_value_copy(const struct ld_env *env, MDB_txn *txn, const struct ld_entry *entry, unsigned char *data)
+{
+	const struct ld_entry_head *head = &entry->head;
+	size_t chunked = head->value_len - head->tail_len;
+	int rc = head->chunks ? copy_chunks(env, txn, head->chunk_id, 0, data, chunked) : 0;
+
+	if (rc != 0)
+		return rc;
+	LD_POINT(get_mid_copy);
+	if (head->tail_len)
+		memcpy(data + chunked, entry->tail, head->tail_len);
+	return head->chunks && ld_hash64(data, head->value_len) != head->value_sum ? LARDER_E_CORRUPT : 0;
+}
+
+int ld_name_copy(const struct ld_env *env, MDB_txn *txn, const struct ld_entry *entry, unsigned char *name)
+{
+	return copy_chunks(env, txn, entry->head.chunk_id, entry->head.chunks, name, entry->head.name_len);
+}
+
+static int unavailable(enum larder_reason reason)
+{
+	ld_reason_set(reason);
+	return LARDER_UNAVAILABLE;
+}
+
+static int copy_out(struct ld_store *store, MDB_txn *txn, const struct ld_look *look, const struct ld_entry *entry,
+    struct ld_found *ret_found)
+{
+	size_t len = entry->head.value_len;
+	unsigned char *data = look->buffer;
+
+	ret_found->len = len;
+	if (data && len > look->buffer_size)
+		return LARDER_E_SPACE;
+	if (!data) {
+		data = ld_malloc(len ? len : 1);
+		if (!data)
+			return unavailable(LARDER_REASON_NOMEM);
+	}
+	if (ld_value_copy(&store->env, txn, entry, data) != 0) {
+		if (!look->buffer)
+			free(data);
+		return unavailable(LARDER_REASON_CORRUPT);
+	}
+	ret_found->data = data;
+	return 0;
+}
+
+static void tell_times(const struct ld_entry_head *head, int64_t now_ms, int64_t wall_ms, struct ld_found *ret_found)
+{
+	ret_found->created_ms = head->created_ms;
+	ret_found->fresh_until_ms = head->fresh_until_ms;
+	ret_found->dead_ms = head->dead_ms;
+	ret_found->hard_end_ms = head->hard_end_ms;
+	ret_found->flags = head->flags;
+	ret_found->now_ms = now_ms;
+	ret_found->wall_ms = wall_ms;
+}
+
+/* One look-up in an open snapshot. LARDER_E_CORRUPT: LMDB's own structure is damaged, not just this entry. */
+static int find(struct ld_store *store, MDB_txn *txn, const struct ld_key *key, const struct ld_tenant_row *row, int64_t now_ms,
+    const struct ld_look *look, struct ld_found *ret_found)
+{
+	unsigned char bytes[LD_KEY_MAX];
+	MDB_val at = { ld_entry_key(key->tenant, key->digest, bytes), bytes }, data;
+	struct ld_hidden hidden;
+	struct ld_entry entry;
+	int64_t wall_ms = 0;
+	uint32_t state;
+	int rc = mdb_get(txn, store->env.entries, &at, &data);
+
+	if (rc == MDB_NOTFOUND)
+		return LARDER_MISS;
+	if (rc != 0)
+		return ld_env_error(rc) == LARDER_E_CORRUPT ? LARDER_E_CORRUPT : unavailable(LARDER_REASON_DISK);
+	if (ld_entry_decode(data.mv_data, data.mv_size, &entry) != 0 || ld_entry_verify(data.mv_data, data.mv_size, key->digest) != 0)
+		return unavailable(LARDER_REASON_CORRUPT);
+	hidden = ld_hidden_of(&store->seg, row, key->scope_tag, key->digest);
+	state = ld_entry_state(&entry.head, &hidden, now_ms, &wall_ms);
+	if (state != LARDER_IS_FRESH && (state != LARDER_IS_STALE || entry.head.bits & LD_ENTRY_ABSENT))
+		return LARDER_MISS;
+	tell_times(&entry.head, now_ms, wall_ms, ret_found);
+	if (look->note)
+		ld_sketch_bump(&store->seg.sketch, key->digest);
+	if (entry.head.bits & LD_ENTRY_ABSENT)
+		return LARDER_ABSENT;
+	if (look->want_data) {
+		rc = copy_out(store, txn, look, &entry, ret_found);
+		if (rc != 0)
+			return rc;
+	}
+	return state == LARDER_IS_FRESH ? 0 : LARDER_STALE;
+}
+
+static enum ld_tenant_counter counter_of(int result)
+{
+	switch (result) {
+	case 0:
+		return LD_TC_hits;
+	case LARDER_STALE:
+		return LD_TC_stale_hits;
+	case LARDER_ABSENT:
+		return LD_TC_absent_hits;
+	case LARDER_MISS:
+		return LD_TC_misses;
+	case LARDER_UNAVAILABLE:
+		return LD_TC_unavailable;
+	default:
+		return LD_TC_get_errors;
+	}
+}
+
+static void count(struct ld_store *store, struct ld_tenant_row *row, int result)
+{
+	unsigned stripe = ld_seg_stripe(&store->seg);
+
+	ld_tenant_count(row, stripe, counter_of(result), 1);
+	if (result != LARDER_UNAVAILABLE)
+		return;
+	ld_host_count(&store->seg, LD_HC_unavailable_attach + (larder_reason() - LARDER_REASON_ATTACH), 1);
+	if (larder_reason() == LARDER_REASON_CORRUPT)
+		ld_tenant_count(row, stripe, LD_TC_corrupt, 1);
+}
+
+static int switched_off(const struct ld_store *store, const struct ld_way *way)
+{
+	return way->pass || atomic_load_explicit(&store->seg.h->off, memory_order_relaxed);
+}
+
+/* Damage in LMDB's own structure is for a new store; to the caller it is as a damaged entry. */
+static int hide_damage(int rc, int *damaged)
+{
+	if (rc != LARDER_E_CORRUPT)
+		return rc;
+	*damaged = 1;
+	return unavailable(LARDER_REASON_CORRUPT);
+}
+
+static void leave_read(struct ld_store *store, MDB_txn *txn, int damaged)
+{
+	uint32_t generation = store->env.generation;
+
+	if (txn)
+		ld_env_read_end(&store->env, txn);
+	ld_leave(store);
+	if (damaged)
+		ld_store_condemn(store, generation, "damaged", 1);
+}
+
+int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_look *look,
+    struct ld_found *ret_found)
+{
+	int64_t budget_ms = ld_budget(store, way), now_ms;
+	struct ld_tenant_row *row;
+	MDB_txn *txn = NULL;
+	int rc = ld_enter(store, budget_ms, &now_ms), damaged = 0;
+
+	if (rc != 0)
+		return rc;
+	row = ld_tenant_of(store, key);
+	if (switched_off(store, way)) {
+		ld_tenant_count(row, ld_seg_stripe(&store->seg), LD_TC_bypassed, 1);
+		ld_leave(store);
+		return LARDER_MISS;
+	}
+	rc = ld_read_begin(store, budget_ms, &txn);
+	if (rc == 0)
+		rc = hide_damage(find(store, txn, key, row, now_ms, look, ret_found), &damaged);
+	else
+		txn = NULL;
+	count(store, row, rc);
+	leave_read(store, txn, damaged);
+	return rc;
+}
+
+static void all_results(int *results, size_t count, int rc)
+{
+	for (size_t i = 0; i < count; i++)
+		results[i] = rc;
+}
+
+void ld_store_get_many(struct ld_store *store, const struct ld_key *keys, size_t count_of, const struct ld_way *way,
+    const struct ld_look *look, struct ld_found *ret_found, int *ret_results)
+{
+	int64_t budget_ms = ld_budget(store, way), now_ms;
+	MDB_txn *txn = NULL;
+	int rc = ld_enter(store, budget_ms, &now_ms), off, damaged = 0;
+
+	if (rc != 0) {
+		all_results(ret_results, count_of, rc);
+		return;
+	}
+	off = switched_off(store, way);
+	rc = off ? LARDER_MISS : ld_read_begin(store, budget_ms, &txn);
+	for (size_t i = 0; i < count_of; i++) {
+		struct ld_tenant_row *row = ld_tenant_of(store, &keys[i]);
+
+		ret_results[i] = rc != 0 ? rc : hide_damage(find(store, txn, &keys[i], row, now_ms, look, &ret_found[i]), &damaged);
+		if (off)
+			ld_tenant_count(row, ld_seg_stripe(&store->seg), LD_TC_bypassed, 1);
+		else
+			count(store, row, ret_results[i]);
+	}
+	leave_read(store, rc == 0 ? txn : NULL, damaged);
+}
+
+void ld_store_count(struct ld_store *store, const struct ld_key *key, enum ld_tenant_counter which)
+{
+	int64_t now_ms;
+
+	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0)
+		return;
+	ld_tenant_count(ld_tenant_of(store, key), ld_seg_stripe(&store->seg), which, 1);
+	ld_leave(store);
+}
+
+void ld_store_enrol(struct ld_store *store, const struct ld_key *key)
+{
+	int64_t now_ms;
+
+	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0)
+		return;
+	ld_tenant_of(store, key);
+	ld_leave(store);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The store of one cache: segment and LMDB environment together, made, attached and healed; and every operation on its entries. It
+ * hides fork: one struct ld_store, made in the master, works in every process, because each call compares the generation of the process with
+ * the one that attached.
+ *
+ * States of a store in a process, and the way between them (l1/store.c):
+ *
+ *     away ----attach----> here ----file or segment replaced, damage----> draining ----all calls out----> away
+ *       ^                    |
+ *       +------- fork -------+   (the child starts away, and lets go of what it inherited)
+ *
+ * Calls made while it is not here attach, within their budget; when that fails they return LARDER_UNAVAILABLE, and the next attempt is made a
+ * moment later.
+ */
+#ifndef LD_L1_STORE_H
+#define LD_L1_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <larder/inspect.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "shm/seg.h"
+
+enum ld_evictor_mode { LD_EVICTOR_THREAD = 0, LD_EVICTOR_INLINE = 1, LD_EVICTOR_OFF = 2 };
+
+/** What a store is opened with; copied. */
+struct ld_store_config {
+	char *dir;                     /* borrowed for the call */
+	char *name;                    /* borrowed for the call */
+	uid_t uid;                     /* owner of what is made; -1 = as it comes */
+	gid_t gid;
+	struct ld_seg_params params;
+	int64_t wait_ms;               /* default budget of a call */
+	enum ld_evictor_mode evictor;
+	int threads;                   /* 0: start none */
+	int create;                    /* 0: fail with LARDER_MISS when there is no cache */
+	struct ld_seg_self self;
+	struct ld_log log;             /* its cache name is replaced by our copy of name */
+};
+
+struct ld_store;
+
+/**
+ * Check the directory and the file system, make what is missing, attach once and let go of it again, so that children inherit no environment.
+ * Returns as larder_open(); LARDER_MISS without `create`.
+ */
+int ld_store_open(const struct ld_store_config *config, struct ld_store **ret_store, struct ld_problems *problems);
+void ld_store_close(struct ld_store *store);
+/** It was opened by somebody who wanted less (an inspector): from now on it may create and starts a thread as this config says. */
+void ld_store_promote(struct ld_store *store, const struct ld_store_config *config);
+/** Attach now. 0 or LARDER_UNAVAILABLE with the thread's reason set. */
+int ld_store_attach(struct ld_store *store);
+const struct ld_log *ld_store_log(const struct ld_store *store);
+/** The params in force: those of the segment. */
+void ld_store_params(const struct ld_store *store, struct ld_seg_params *ret_params);
+
+/**
+ * Whose entry. tenant and space are checked ids. row_hint remembers the tenant's row of the segment across calls (attach serial << 32 |
+ * row); zero at first, owned by the caller.
+ */
+struct ld_key {
+	const char *tenant;
+	const char *space;
+	uint64_t tenant_tag;           /* ld_store_tag(tenant, NULL) */
+	uint64_t scope_tag;            /* ld_store_tag(tenant, space) */
+	uint64_t quota_b;
+	int keep_quota;                /* 1: the tenant's row keeps the quota it has */
+	_Atomic uint64_t *row_hint;
+	unsigned char digest[LARDER_DIGEST_SIZE];
+};
+uint64_t ld_store_tag(const char *tenant, const char *space);
+
+/** How a call runs. pass: the cache is switched off for this key by the process's own settings. */
+struct ld_way {
+	int64_t budget_ms;             /* 0 = the store's */
+	int pass;
+};
+
+/** What a look-up found. */
+struct ld_found {
+	void *data;                    /* allocated, or the caller's buffer */
+	size_t len;
+	int64_t created_ms, fresh_until_ms, dead_ms, hard_end_ms;
+	int64_t now_ms, wall_ms;       /* wall_ms only when hard_end_ms is not 0 */
+	uint32_t flags;
+};
+
+/** buffer NULL: allocate. want_data 0: times only. note 0: leave the access sketch alone. */
+struct ld_look {
+	void *buffer;
+	size_t buffer_size;
+	int want_data;
+	int note;
+};
+
+/**
+ * Look up. Counts what it returns.
+ * Returns 0, LARDER_STALE, LARDER_ABSENT, LARDER_MISS, LARDER_UNAVAILABLE with the reason set, LARDER_E_SPACE with ret_found->len.
+ */
+int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_look *look,
+    struct ld_found *ret_found);
+/** Many look-ups in one snapshot; results[i] as above. */
+void ld_store_get_many(struct ld_store *store, const struct ld_key *keys, size_t count, const struct ld_way *way,
+    const struct ld_look *look, struct ld_found *ret_found, int *ret_results);
+
+/** What to store. */
+struct ld_put {
+	const void *data;
+	size_t len;
+	const void *name;              /* NULL = not kept */
+	size_t name_len;
+	int64_t ttl_ms, stale_ms, hard_end_ms;
+	uint32_t flags;
+	uint16_t key_id;
+	int absent;
+	int only_new;                  /* add */
+};
+
+/**
+ * Store. Returns 0; LARDER_EXISTS (only_new); LARDER_UNAVAILABLE with the reason set (the key is under a barrier);
+ * with only_new LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO instead.
+ */
+int ld_store_put(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_put *put);
+/** Remove; as larder_delete(). One transaction; ret_results[i] of each. Returns the first error, or 0. */
+int ld_store_delete(struct ld_store *store, const struct ld_key *keys, size_t count, const struct ld_way *way, int *ret_results);
+/** New times. 0, LARDER_MISS, LARDER_UNAVAILABLE. */
+int ld_store_touch(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, int64_t ttl_ms, int64_t stale_ms);
+/** Clear: space NULL = the tenant, tenant NULL = everything. 0, LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO. */
+int ld_store_clear(struct ld_store *store, const char *tenant, const char *space, const struct ld_way *way);
+
+/** Count a call that never reached the store (refused arguments, pass-through). */
+void ld_store_count(struct ld_store *store, const struct ld_key *key, enum ld_tenant_counter which);
+/** The tenant's row exists from now on, with this quota. */
+void ld_store_enrol(struct ld_store *store, const struct ld_key *key);
+
+/** Called with each entry of a scan, outside any transaction. Non-zero stops. */
+typedef int (*ld_scan_fn)(void *ctx, const struct larder_entry *entry);
+struct ld_scan {
+	const char *tenant;            /* NULL = all */
+	const char *space;             /* NULL = all */
+	uint32_t states;               /* LARDER_IS_ bits */
+	int values;
+	ld_scan_fn fn;
+	larder_progress_fn progress;   /* NULL = none */
+	void *ctx;
+};
+/** Walk in slices of at most 200 rows. 0, what the callback returned, LARDER_UNAVAILABLE. */
+int ld_store_scan(struct ld_store *store, const struct ld_scan *scan);
+
+/** larder_inspect_check(). */
+int ld_store_check(struct ld_store *store, int repair, larder_finding_fn fn, larder_progress_fn progress, void *ctx, uint64_t *ret_found);
+
+/** Background work for at most wait_ms; larder_inspect_work(). */
+int ld_store_work(struct ld_store *store, int64_t wait_ms);
+
+/** Summaries for tools. */
+int ld_store_summary(struct ld_store *store, struct larder_summary *ret_summary);
+int ld_store_slots(struct ld_store *store, larder_slot_fn fn, void *ctx);
+int ld_store_readers(struct ld_store *store, larder_reader_fn fn, void *ctx);
+/** Sums over all tenants, or of one (row_key NULL = all); in the order of the enums. Fill of the store, or the tenant's account. */
+struct ld_tallies {
+	uint64_t tenant[LD_TENANT_COUNTERS];
+	uint64_t host[LD_HOST_COUNTERS];
+	uint64_t entries, used_b, size_b;
+};
+int ld_store_tallies(struct ld_store *store, const struct ld_key *key, struct ld_tallies *ret_tallies);
+int ld_store_tally_reset(struct ld_store *store);
+/** One call for each known tenant. */
+typedef int (*ld_tenant_fn)(void *ctx, const char *tenant, uint64_t quota_b, const struct ld_tallies *tallies);
+int ld_store_tenants(struct ld_store *store, ld_tenant_fn fn, void *ctx);
+/** Off and on, for all processes. */
+int ld_store_switch(struct ld_store *store, int on);
+
+#endif

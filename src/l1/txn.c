@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Write transactions: the writer gate, begin and commit, tenants' accounts, and whether there is room. Called by whoever changes entries.
+ *
+ * The gate is held from before mdb_txn_begin() to after the mirrors are written, so LMDB's writer mutex is always free for the holder, or
+ * its holder is dead:
+ *
+ *   killed inside the gate          the next one takes the gate over, remembers in `recover` that LMDB is not recovered, passes the read gate
+ *                                   too (recovery takes LMDB's reader mutex) and lets LMDB recover; then clears `recover`.
+ *   killed before the commit        LMDB's last meta page stands: nothing happened. `write_seq` may be one too high: harmless, it is a bound.
+ *   killed between commit and       used_pages, entries and an account in the segment are one transaction old; the next commit of any writer
+ *   mirrors                         (of that tenant) puts them right.
+ *   stopped inside the gate         nobody takes it; others time out, at once after the first (shm/gate.h).
+ */
+#include "l1/inside.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/errors.h"
+#include "base/fault.h"
+
+enum { ACCOUNT_KEY_MAX = LARDER_TENANT_MAX + 1, COUNT_AGAIN_MS = 50 };
+
+/* Let LMDB recover its mutexes after a dead writer, where it cannot wait for a stopped process. */
+static int recover(struct ld_store *store, int64_t budget_ms)
+{
+	struct ld_seg_header *h = store->seg.h;
+	struct ld_gate_user user = ld_env_gate_user(&store->seg);
+	MDB_txn *txn;
+
+	if (ld_gate_take(&h->read_gate, &user, budget_ms) == LD_GATE_TIMEOUT)
+		return -1;
+	LD_POINT(gate_recovering);
+	if (mdb_txn_begin(store->env.lmdb, NULL, 0, &txn) == 0)
+		mdb_txn_abort(txn);
+	atomic_store(&h->recover, 0);
+	ld_gate_leave(&h->read_gate);
+	return 0;
+}
+
+int ld_gate_in(struct ld_store *store, int64_t budget_ms)
+{
+	struct ld_seg_header *h = store->seg.h;
+	struct ld_gate_user user = ld_env_gate_user(&store->seg);
+	enum ld_gate_result taken = ld_gate_take(&h->write_gate, &user, budget_ms);
+
+	if (taken == LD_GATE_TIMEOUT) {
+		ld_reason_set(LARDER_REASON_WRITE_GATE);
+		return LARDER_UNAVAILABLE;
+	}
+	if (taken == LD_GATE_TAKEN_OVER) {
+		atomic_store(&h->recover, 1);
+		ld_host_count(&store->seg, LD_HC_gate_takeovers, 1);
+	}
+	LD_POINT(gate_taken);
+	if (atomic_load_explicit(&h->recover, memory_order_relaxed) && recover(store, budget_ms) != 0) {
+		ld_gate_leave(&h->write_gate);
+		ld_reason_set(LARDER_REASON_READ_GATE);
+		return LARDER_UNAVAILABLE;
+	}
+	return 0;
+}
+
+void ld_gate_out(struct ld_store *store)
+{
+	LD_POINT(gate_leaving);
+	ld_gate_leave(&store->seg.h->write_gate);
+}
+
+int ld_write_begin(struct ld_write *write, struct ld_store *store, struct ld_account *accounts)
+{
+	int rc = LD_FAULT(txn_begin);
+
+	write->store = store;
+	write->txn = NULL;
+	write->accounts = accounts;
+	write->accounts_used = 0;
+	write->changed = 0;
+	rc = rc ? rc : mdb_txn_begin(store->env.lmdb, NULL, 0, &write->txn);
+	if (rc != 0)
+		return ld_env_error(rc);
+	write->seq = store->env.base_seq | mdb_txn_id(write->txn);
+	atomic_store(&store->seg.h->write_seq, write->seq);
+	rc = ld_env_use(&store->env, write->txn, &write->use);
+	if (rc != 0)
+		ld_write_abort(write);
+	return rc;
+}
+
+void ld_write_abort(struct ld_write *write)
+{
+	if (write->txn)
+		mdb_txn_abort(write->txn);
+	write->txn = NULL;
+}
+
+/* ---- accounts ---- */
+
+static MDB_val account_key(const char *tenant, size_t len, unsigned char bytes[ACCOUNT_KEY_MAX])
+{
+	bytes[0] = 'T';
+	memcpy(bytes + 1, tenant, len);
+	return (MDB_val){ len + 1, bytes };
+}
+
+int ld_account_read(const struct ld_env *env, MDB_txn *txn, const char *tenant, size_t tenant_len, struct ld_account_row *ret_row)
+{
+	unsigned char bytes[ACCOUNT_KEY_MAX];
+	MDB_val key = account_key(tenant, tenant_len, bytes), data;
+	int rc = mdb_get(txn, env->main, &key, &data);
+
+	memset(ret_row, 0, sizeof(*ret_row));
+	if (rc == MDB_NOTFOUND)
+		return 0;
+	if (rc != 0 || data.mv_size != sizeof(*ret_row))
+		return rc ? ld_env_error(rc) : LARDER_E_CORRUPT;
+	memcpy(ret_row, data.mv_data, sizeof(*ret_row));
+	return 0;
+}
+
+int ld_account_write(const struct ld_env *env, MDB_txn *txn, const char *tenant, size_t tenant_len, const struct ld_account_row *row)
+{
+	unsigned char bytes[ACCOUNT_KEY_MAX];
+	MDB_val key = account_key(tenant, tenant_len, bytes), data = { sizeof(*row), (void *)(uintptr_t)row };
+	int rc;
+
+	if (row->entries != 0)
+		return ld_env_error(mdb_put(txn, env->main, &key, &data, 0));
+	rc = mdb_del(txn, env->main, &key, NULL);
+	return rc == MDB_NOTFOUND ? 0 : ld_env_error(rc);
+}
+
+int ld_write_account(struct ld_write *write, const char *tenant, size_t tenant_len, int64_t entries, int64_t bytes)
+{
+	struct ld_account *account = NULL;
+	struct ld_seg *seg = &write->store->seg;
+
+	for (unsigned i = 0; i < write->accounts_used && !account; i++)
+		if (strlen(write->accounts[i].tenant) == tenant_len && memcmp(write->accounts[i].tenant, tenant, tenant_len) == 0)
+			account = &write->accounts[i];
+	if (!account) {
+		if (write->accounts_used == LD_ACCOUNTS)
+			return -1;
+		account = &write->accounts[write->accounts_used++];
+		memcpy(account->tenant, tenant, tenant_len);
+		account->tenant[tenant_len] = 0;
+		account->entries = account->bytes = 0;
+		account->row = &seg->tenants[ld_tenants_row(seg->tenants, seg->h->params.tenants, account->tenant,
+		    ld_store_tag(account->tenant, NULL))];
+	}
+	account->entries += entries;
+	account->bytes += bytes;
+	return 0;
+}
+
+static uint64_t changed(uint64_t was, int64_t by)
+{
+	return by < 0 && (uint64_t)-by > was ? 0 : was + (uint64_t)by;
+}
+
+static int write_accounts(struct ld_write *write)
+{
+	const struct ld_env *env = &write->store->env;
+
+	for (unsigned i = 0; i < write->accounts_used; i++) {
+		struct ld_account *account = &write->accounts[i];
+		size_t len = strlen(account->tenant);
+		struct ld_account_row row;
+		int rc = ld_account_read(env, write->txn, account->tenant, len, &row);
+
+		if (rc != 0)
+			return rc;
+		row.entries = changed(row.entries, account->entries);
+		row.bytes = changed(row.bytes, account->bytes);
+		account->entries_after = row.entries;
+		account->bytes_after = row.bytes;
+		rc = ld_account_write(env, write->txn, account->tenant, len, &row);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+static void mirror(struct ld_write *write)
+{
+	struct ld_seg_header *h = write->store->seg.h;
+
+	atomic_store_explicit(&h->used_pages, write->use.pages, memory_order_relaxed);
+	atomic_store_explicit(&h->entries, write->use.entries, memory_order_relaxed);
+	atomic_store_explicit(&h->last_page, write->use.last_page, memory_order_relaxed);
+	for (unsigned i = 0; i < write->accounts_used; i++) {
+		struct ld_account *account = &write->accounts[i];
+
+		atomic_store_explicit(&account->row->entries, account->entries_after, memory_order_relaxed);
+		atomic_store_explicit(&account->row->bytes, account->bytes_after, memory_order_relaxed);
+	}
+}
+
+int ld_write_commit(struct ld_write *write)
+{
+	int rc = write_accounts(write), code;
+
+	if (rc == 0)
+		rc = ld_env_use(&write->store->env, write->txn, &write->use);
+	if (rc == 0)
+		rc = ld_env_error(LD_FAULT(txn_commit));
+	if (rc != 0) {
+		ld_write_abort(write);
+		return rc;
+	}
+	code = mdb_txn_commit(write->txn);
+	write->txn = NULL;
+	LD_POINT(txn_committed);
+	if (code == 0)
+		mirror(write);
+	return ld_env_error(code);
+}
+
+/* ---- removing ---- */
+
+static int remove_chunks(struct ld_write *write, uint64_t chunk_id, uint32_t count)
+{
+	unsigned char bytes[LD_CHUNK_KEY];
+	MDB_val key = { sizeof(bytes), bytes };
+
+	for (uint32_t i = 0; i < count; i++) {
+		int rc;
+
+		ld_entry_chunk_key(chunk_id, i, bytes);
+		rc = mdb_del(write->txn, write->store->env.chunks, &key, NULL);
+		if (rc != 0 && rc != MDB_NOTFOUND)
+			return ld_env_error(rc);
+	}
+	return 0;
+}
+
+int ld_write_unlink(struct ld_write *write, const MDB_val *key, const MDB_val *row)
+{
+	size_t tenant_len = ld_entry_key_tenant(key->mv_data, key->mv_size);
+	struct ld_entry entry;
+	int64_t cost;
+
+	write->changed = 1;
+	/* A damaged row names no chunks that could be believed; the check finds them. */
+	if (tenant_len == 0 || ld_entry_decode(row->mv_data, row->mv_size, &entry) != 0)
+		return 0;
+	cost = (int64_t)ld_entry_cost(&entry.head, row->mv_size, key->mv_size);
+	if (ld_write_account(write, key->mv_data, tenant_len, -1, -cost) != 0)
+		return LARDER_E_BUSY;
+	return remove_chunks(write, entry.head.chunk_id, entry.head.chunks + ld_entry_name_chunks(&entry.head));
+}
+
+int ld_write_remove(struct ld_write *write, MDB_cursor *cursor, const MDB_val *key, const MDB_val *row)
+{
+	int rc = ld_write_unlink(write, key, row);
+
+	return rc != 0 ? rc : ld_env_error(mdb_cursor_del(cursor, 0));
+}
+
+/* ---- room ---- */
+
+static int count_free(struct ld_write *write, int64_t now_ms)
+{
+	struct ld_seg_header *h = write->store->seg.h;
+	uint64_t reusable, pinned;
+	int rc = ld_env_count_free(&write->store->env, write->txn, &reusable, &pinned);
+
+	if (rc != 0)
+		return rc;
+	atomic_store(&h->reusable_pages, reusable);
+	atomic_store(&h->pinned, pinned > reusable);
+	atomic_store(&h->counted_ms, now_ms);
+	return 0;
+}
+
+int ld_write_room(struct ld_write *write, uint64_t pages)
+{
+	struct ld_seg_header *h = write->store->seg.h;
+	uint64_t map_pages = h->params.map_b / LD_PAGE, size_pages = h->params.size_b / LD_PAGE;
+	uint64_t keep = (map_pages - size_pages) / 4, need = pages + 16 + keep;
+	uint64_t unused = map_pages - 1 - (write->use.last_page < map_pages ? write->use.last_page : map_pages - 1), reusable;
+	int64_t now_ms;
+	int rc;
+
+	/* Pages at the end of the file that no one has ever had are room for sure. */
+	if (unused >= need)
+		return 0;
+	reusable = atomic_load(&h->reusable_pages);
+	now_ms = ld_clock_boot_ms();
+	if (reusable + unused < need && now_ms - atomic_load(&h->counted_ms) >= COUNT_AGAIN_MS) {
+		rc = count_free(write, now_ms);
+		if (rc != 0)
+			return rc;
+		reusable = atomic_load(&h->reusable_pages);
+	}
+	if (reusable + unused >= need) {
+		atomic_store(&h->reusable_pages, reusable > pages + 8 ? reusable - pages - 8 : 0);
+		return 0;
+	}
+	ld_reason_set(atomic_load(&h->pinned) ? LARDER_REASON_PINNED : LARDER_REASON_FULL);
+	return LARDER_E_FULL;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Barriers: "nothing stored up to this sequence is to be served under keys that hash here". A set or delete that cannot commit marks its
+ * key, so that the old value is not served again (DESIGN decision 5). Also the table of clears, by scope.
+ *
+ * Sequences only grow, so a mark is a maximum: marks never need to be taken back, and a collision only over-invalidates. What is stored
+ * later has a higher sequence and is served again.
+ */
+#ifndef LD_SHM_BARRIER_H
+#define LD_SHM_BARRIER_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum { LD_BARRIERS = 4096 };
+
+/** *word = max(*word, seq), seen by every load that starts after this returned. */
+void ld_seq_raise(_Atomic uint64_t *word, uint64_t seq);
+
+/** The word of a key; digest: 24 uniform bytes or more. */
+static inline _Atomic uint64_t *ld_barrier_of(_Atomic uint64_t *table, const unsigned char *digest)
+{
+	return table + (((unsigned)digest[16] | (unsigned)digest[17] << 8) & (LD_BARRIERS - 1));
+}
+
+/** Clears by scope: a scope is a (tenant, space), as a 64-bit tag that is never 0. Entries below `seq` are cleared. */
+struct ld_scope {
+	_Atomic uint64_t tag;
+	_Atomic uint64_t seq;
+};
+enum { LD_SCOPE_WAYS = 8, LD_SCOPE_SETS = 512 };
+
+/** Sequence below which entries of the scope are cleared; 0 = never cleared. Lock-free. */
+uint64_t ld_scope_seq(const struct ld_scope *table, uint64_t tag);
+
+/** Raise a scope's sequence. Only one caller at a time (the holder of the writer gate). Returns 0, or -1 when its set is full. */
+int ld_scope_raise(struct ld_scope *table, uint64_t tag, uint64_t seq);
+
+/** Forget a scope none of whose cleared entries is left, unless it was raised past seq since. Only under the writer gate. */
+void ld_scope_forget(struct ld_scope *table, uint64_t tag, uint64_t seq);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A lock with a deadline, on one futex. Called by l1/ around everything in LMDB that may block.
+ *
+ * Races, with A the holder and B, C waiters:
+ *
+ *   A leaves while B goes to sleep    B sets `waiting`, then looks at `holder` again, then sleeps only while `wake` still has the value
+ *                                     it read before that look. A clears `holder`, then takes `waiting`, then counts `wake` up. Either
+ *                                     B sees holder == 0, or A sees waiting == 1 and B's sleep returns at once.
+ *   B is woken, C still sleeps        A wakes one and has cleared `waiting`; B sets it again before each sleep and after a sleep that
+ *                                     ended in taking the gate, so that B's own leaving wakes C.
+ *   B is killed while it sleeps       `waiting` may stay 1 for nobody: one idle wake call at the next leave.
+ *   B is killed right after A woke it C's wake-up is lost; sleeps are at most SLICE_MS long, so C looks again by itself.
+ *   A is killed holding               the number stays. Waiters ask after each slice whether A lives; the one whose compare-and-swap
+ *                                     from A's exact number succeeds has it. A number carries the slot's incarnation, so a new process
+ *                                     in A's slot has another one and cannot be mistaken for A.
+ *   A is killed after holder = 0      nothing is held; a wake-up may be lost, as above.
+ *   A is stopped holding              waiters time out; nobody takes it.
+ *   B takes, is killed or preempted   `since_ms` is 0, for the last holder cleared it before it left: others wait for their own time
+ *   before since_ms is written        only. After a take-over it may be the dead holder's: others give up sooner than they must.
+ */
+#include "shm/gate.h"
+
+#include "base/clock.h"
+#include "base/futex.h"
+
+/* Longest sleep without asking whether the holder lives. */
+enum { SLICE_MS = 2 };
+
+static int try_take(struct ld_gate *gate, uint64_t from, uint64_t self)
+{
+	/* acquire (and more): pairs with the store in ld_gate_leave() */
+	if (!atomic_compare_exchange_strong_explicit(&gate->holder, &from, self, memory_order_seq_cst, memory_order_relaxed))
+		return 0;
+	atomic_store_explicit(&gate->since_ms, ld_clock_boot_ms(), memory_order_relaxed);
+	return 1;
+}
+
+/* Is it worth waiting for this holder? Until it has had the gate for as long as we may wait, or our own time is over. */
+static int64_t time_left(struct ld_gate *gate, int64_t start_ms, int64_t now_ms, int64_t budget_ms)
+{
+	int64_t since = atomic_load_explicit(&gate->since_ms, memory_order_relaxed);
+	int64_t own = start_ms + budget_ms - now_ms;
+	int64_t holders = since + budget_ms - now_ms;
+
+	return since == 0 || own < holders ? own : holders;
+}
+
+static void sleep_slice(struct ld_gate *gate, uint64_t holder, int64_t left_ms)
+{
+	uint32_t seen = atomic_load(&gate->wake);
+
+	atomic_store(&gate->waiting, 1);
+	if (atomic_load(&gate->holder) == holder)
+		ld_futex_wait(&gate->wake, seen, left_ms < SLICE_MS ? left_ms : SLICE_MS);
+}
+
+enum ld_gate_result ld_gate_take(struct ld_gate *gate, const struct ld_gate_user *user, int64_t budget_ms)
+{
+	int64_t start_ms = 0;
+	int slept = 0;
+
+	if (try_take(gate, 0, user->self))
+		return LD_GATE_TAKEN;
+	start_ms = ld_clock_boot_ms();
+	for (;;) {
+		uint64_t holder = atomic_load(&gate->holder);
+		int64_t left;
+
+		if (holder == 0) {
+			if (!try_take(gate, 0, user->self))
+				continue;
+			if (slept)
+				atomic_store(&gate->waiting, 1);
+			return LD_GATE_TAKEN;
+		}
+		left = time_left(gate, start_ms, ld_clock_boot_ms(), budget_ms);
+		if ((slept || left <= 0) && holder != user->self && !user->alive(user->ctx, holder)) {
+			if (try_take(gate, holder, user->self)) {
+				atomic_store(&gate->waiting, 1);
+				return LD_GATE_TAKEN_OVER;
+			}
+			continue;
+		}
+		if (left <= 0)
+			return LD_GATE_TIMEOUT;
+		sleep_slice(gate, holder, left);
+		slept = 1;
+	}
+}
+
+void ld_gate_leave(struct ld_gate *gate)
+{
+	atomic_store_explicit(&gate->since_ms, 0, memory_order_relaxed);
+	/* release (and more): pairs with the compare-and-swap in try_take() */
+	atomic_store(&gate->holder, 0);
+	if (atomic_exchange(&gate->waiting, 0)) {
+		atomic_fetch_add(&gate->wake, 1);
+		ld_futex_wake(&gate->wake, 1);
+	}
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fuzz target: the spaces file. Whatever it holds, either there are problems, told a line each in printable ASCII, or every
+ * policy and quota that comes of it is inside its bounds.
+ */
+#include "cache/spaces.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <larder/larder.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(int holds, const char *what)
+{
+	if (holds)
+		return;
+	(void)fprintf(stderr, "broken: %s\n", what);
+	abort();
+}
+
+static void check_problems(const struct ld_problems *problems)
+{
+	unsigned lines = problems->count != 0;
+
+	require(!problems->lost, "memory for problems");
+	for (size_t i = 0; i < problems->len; i++) {
+		char c = problems->text[i];
+
+		require(c == '\n' || (c >= 0x20 && c < 0x7f), "problems are printable");
+		lines += c == '\n';
+	}
+	require(lines == problems->count, "a problem is a line");
+}
+
+static void check_policy(const struct ld_spaces *spaces, const char *tenant, const char *space)
+{
+	static const struct ld_policy fallback = { 300000, 0, 30000, 0 };
+	struct ld_policy policy;
+
+	ld_spaces_policy(spaces, tenant, space, &fallback, &policy);
+	require(policy.ttl_ms >= 1 && policy.ttl_ms <= LARDER_TTL_MAX_MS, "ttl");
+	require(policy.stale_ms >= 0 && policy.stale_ms <= LARDER_TTL_MAX_MS, "stale");
+	require(policy.negative_ms >= 1 && policy.negative_ms <= LARDER_TTL_MAX_MS, "negative");
+	require(policy.keep_names == 0 || policy.keep_names == 1, "names");
+}
+
+static void check_quota(const struct ld_spaces *spaces, const char *tenant)
+{
+	uint64_t quota = ld_spaces_quota(spaces, tenant);
+
+	require(quota == 0 || (quota >= 65536 && quota <= UINT64_C(1099511627776)), "quota");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const char *const ids[] = { "a", "b", "acme", "config", "jwt-validation" };
+	struct ld_problems problems = { 0 };
+	struct ld_spaces *spaces = NULL;
+	int result = ld_spaces_parse((const char *)data, size, "s.json", &spaces, &problems);
+
+	require(result == (problems.count != 0 ? LARDER_E_SETTINGS : 0), "problems and only problems are an error");
+	require((spaces != NULL) == (result == 0), "policies and only without problems");
+	check_problems(&problems);
+	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		for (size_t j = 0; j < sizeof(ids) / sizeof(ids[0]); j++)
+			check_policy(spaces, ids[i], ids[j]);
+		check_quota(spaces, ids[i]);
+	}
+	ld_spaces_free(spaces);
+	ld_problems_free(&problems);
+	return 0;
+}

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+# How tests are run: every test speaks TAP, under a deadline, with an environment that holds nothing of the caller's LARDER_*.
+
+LDADD = libcore.la $(CMOCKA_LIBS)
+fault_cppflags = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) -DLARDER_FAULTS
+fault_libs = libcore-fault.a $(core_libs) $(CMOCKA_LIBS)
+
+TEST_EXTENSIONS = .sh .bats
+tap_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+test_run = $(SHELL) $(top_srcdir)/tests/lib/run.sh
+LOG_DRIVER = $(tap_driver)
+LOG_COMPILER = $(test_run)
+SH_LOG_DRIVER = $(tap_driver)
+SH_LOG_COMPILER = $(test_run) $(SHELL)
+BATS_LOG_DRIVER = $(tap_driver)
+BATS_LOG_COMPILER = $(test_run) $(BATS) --tap
+
+AM_TESTS_ENVIRONMENT = \
+	top_srcdir='$(abs_top_srcdir)'; top_builddir='$(abs_top_builddir)'; \
+	CC='$(CC)'; CXX='$(CXX)'; NM='$(NM)'; SED='$(SED)'; \
+	LINT_CPPFLAGS='$(CRYPTO_CFLAGS) $(LMDB_CFLAGS) $(JANSSON_CFLAGS)'; PACKAGE_VERSION='$(PACKAGE_VERSION)'; \
+	. $(top_srcdir)/tests/lib/environment.sh;
+
+EXTRA_DIST += tests/lib/environment.sh tests/lib/run.sh tests/lib/tap.sh
+
+if CAN_CHECK
+check_PROGRAMS += $(unit_tests) $(tool_tests) $(multi_tests) $(fuzz_tests)
+TESTS += $(unit_tests) $(tool_tests) $(multi_tests) $(fuzz_tests) $(cli_tests) $(lint_tests)
+else
+check-local:
+	@echo 'make check cannot run, for want of:$(missing_for_check)' \
+		'(Debian: apt-get install libcmocka-dev bats); then run configure again' >&2; exit 1
+endif
+
+# Every unit test may have threads; a multi-process test that has some adds itself to thread_tests.
+thread_tests += $(unit_tests)
+
+# The tests that have threads, for a build with --with-sanitizer=thread; and the unit tests under valgrind.
+check-threads:
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(thread_tests)'
+
+valgrind_run = $(VALGRIND) -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible \
+	--errors-for-leak-kinds=definite --child-silent-after-fork=yes
+
+check-valgrind:
+	@test -n '$(VALGRIND)' || { echo 'check-valgrind needs valgrind; install it and run configure again' >&2; exit 1; }
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(tool_tests)' LOG_COMPILER='$(test_run) $(valgrind_run)'

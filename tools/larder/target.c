@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TENANT SPACE NAME, opened (target.h). Called by get, set and del.
+ */
+#include "target.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "codec.h"
+
+int target_open(struct cli *cli, int64_t wait_ms, struct target *target)
+{
+	memset(target, 0, sizeof *target);
+	int code = cli_open(cli, &target->cache);
+	if (code)
+		return code;
+	target->call = (struct larder_call)LARDER_CALL_INIT;
+	target->call.budget_ms = wait_ms < 1 ? 1 : wait_ms > 3600000 ? 3600000 : (uint32_t)wait_ms;
+	target->space = cli->args[1];
+	int result = larder_tenant_open(target->cache, cli->args[0], &target->tenant);
+	return result ? cli_failed(cli->args[0], result) : CLI_DONE;
+}
+
+void target_close(struct target *target)
+{
+	if (target->tenant)
+		larder_tenant_close(target->tenant);
+	larder_close(target->cache);
+}
+
+int target_name(struct cli *cli, const char *argument, int hex, struct target_name *name)
+{
+	*name = (struct target_name){ argument, strlen(argument), NULL };
+	if (!hex)
+		return CLI_DONE;
+	name->owned = codec_unhex(argument, name->len, &name->len);
+	name->data = name->owned;
+	return name->owned ? CLI_DONE : cli_usage(cli, "--hex: '%s' is not hex", argument);
+}
+
+json_t *target_result(int result)
+{
+	json_t *object = json_pack("{ss ss}", "result", larder_result_name(result), "text", larder_strerror(result));
+	if (object && result == LARDER_UNAVAILABLE)
+		json_object_set_new(object, "reason", json_string(larder_reason_text(larder_reason())));
+	return object;
+}
+
+int target_report(struct cli *cli, const char *what, int result)
+{
+	json_t *object = cli->json ? target_result(result) : NULL;
+	if (cli->json && cli_print_json(object))
+		return CLI_UNAVAILABLE;
+	if (result < 0 || result == LARDER_UNAVAILABLE)
+		return cli_failed(what, result);
+	return cli_exit_of(result);
+}

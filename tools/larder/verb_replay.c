@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/* `larder replay`: a pre-forking server in miniature. The master reads or makes a trace of accesses, opens the cache and forks
+ * workers, which replay the trace through it. It shows how larder is used, what it reaches on a given trace, and that no value
+ * is ever wrong. It leaves the cache in place, to be looked into. Options and the order of things are here; the parts are in
+ * replay_*.c. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli.h"
+#include "human.h"
+#include "progress.h"
+#include "replay_master.h"
+#include "replay_report.h"
+#include "verbs.h"
+
+#define READERS_SPARE 16          /* slots for the master, the agent and the tools that look on */
+#define WORKERS_SETTING 256       /* default of LARDER_WORKERS */
+#define WHY_SIZE 512
+
+static const char help[] =
+    "Fork workers that replay an access trace through one shared cache, as the\n"
+    "workers of a pre-forking server would: get, and on a miss set. Each value is\n"
+    "made from its key, and every hit is compared with it.\n"
+    "\n"
+    "--trace takes a file with one key per line, or an access log of nginx or\n"
+    "Apache (the GET requests of it), gzip or plain; - is standard input.\n"
+    "--generate takes zipf:EXPONENT and, after commas, keys=N, requests=N, seed=N,\n"
+    "shift=N (how often the hot keys move), scan=PERCENT (requests in sequential\n"
+    "runs over other keys) and scan_len=N. Without either:\n"
+    "zipf:1.0,keys=200000,requests=2000000,seed=1,shift=4,scan=5\n"
+    "\n"
+    "--value-size takes 512, uniform:16-4K, or lognormal:MEAN,SIGMA.\n"
+    "--deal blocks gives each free worker the next 64 requests, so that the order\n"
+    "of the trace is nearly kept; --deal hash gives each key to one worker.\n"
+    "With --workers 1 the order is exact, and nothing runs in the background\n"
+    "(EVICTOR=inline) unless LARDER_EVICTOR says otherwise.\n"
+    "--kill-every ends a random worker with SIGKILL every so often and puts another\n"
+    "in its place.\n"
+    "\n"
+    "Private memory is what a worker has for itself alone at its end: pages of the\n"
+    "cache are shared, and so is the trace, which the master holds.\n"
+    "\n"
+    "Exit status: 0 done; 2 usage, settings or trace; 3 cache not available, or a\n"
+    "worker was lost; 4 a value was wrong; 130 interrupted.\n";
+
+/* What the command line says. */
+struct request {
+	uint64_t workers;
+	const char *tenant, *space;
+	const char *trace, *generate;
+	const char *value_size;
+	const char *size, *entries;
+	int64_t ttl_ms, kill_every_ms;
+	int set_on_miss, latency, quiet;
+	int deal;
+};
+
+static void fill_defaults(struct request *request)
+{
+	*request = (struct request){ .workers = 4, .tenant = "replay", .space = "trace", .value_size = "512",
+		.set_on_miss = 1, .latency = 1 };
+}
+
+static int trace_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	progress_step(ctx, done, total);
+	return cli_interrupted != 0;
+}
+
+/* Returns -1 to go on, or an exit code. */
+static int load_trace(const struct request *request, struct replay_plan *plan)
+{
+	struct replay_recipe recipe;
+	struct progress progress;
+	char why[WHY_SIZE];
+	const char *text = request->generate ? request->generate : REPLAY_RECIPE_DEFAULT;
+	int r = 0;
+
+	progress_start(&progress, request->trace ? "reading the trace" : "making the trace", "requests",
+	    request->quiet ? PROGRESS_OFF : PROGRESS_AUTO);
+	if (request->trace != NULL)
+		r = replay_trace_read(request->trace, trace_progress, &progress, &plan->trace, why, sizeof(why));
+	else if (replay_recipe_parse(text, &recipe, why, sizeof(why)) < 0)
+		r = -1;
+	else
+		r = replay_trace_generate(&recipe, trace_progress, &progress, &plan->trace, why, sizeof(why));
+	progress_end(&progress);
+	if (r < 0)
+		cli_error("%s", why);
+	return r == 0 ? -1 : r < 0 ? CLI_USAGE : CLI_INTERRUPTED;
+}
+
+/* Returns -1 to go on, or an exit code. */
+static int check_request(struct cli *cli, const struct request *request, struct replay_plan *plan)
+{
+	if (request->workers < 1 || request->workers > REPLAY_WORKERS_MAX)
+		return cli_usage(cli, "--workers: 1..%d", REPLAY_WORKERS_MAX);
+	if (request->trace != NULL && request->generate != NULL)
+		return cli_usage(cli, "--trace and --generate exclude each other");
+	if (replay_sizes_parse(request->value_size, &plan->sizes) < 0)
+		return cli_usage(cli, "--value-size: 512, uniform:16-4K or lognormal:MEAN,SIGMA, at most 1G");
+	plan->workers = (unsigned)request->workers;
+	plan->space = request->space;
+	plan->deal = request->deal ? REPLAY_DEAL_HASH : REPLAY_DEAL_BLOCKS;
+	plan->set_on_miss = request->set_on_miss;
+	plan->latency = request->latency;
+	plan->store = (struct larder_store)LARDER_STORE_INIT;
+	if (request->ttl_ms > 0)
+		plan->store.ttl_ms = request->ttl_ms;
+	return -1;
+}
+
+/* The settings that options stand for; those that only help give way to the environment. */
+static int add_settings(struct cli *cli, const struct request *request)
+{
+	char workers[HUMAN_SIZE];
+	snprintf(workers, sizeof(workers), "%u", (unsigned)request->workers + READERS_SPARE);
+	if (request->size != NULL && cli_setting(cli, "SIZE", request->size) < 0)
+		return -1;
+	if (request->entries != NULL && cli_setting(cli, "MAX_ENTRIES", request->entries) < 0)
+		return -1;
+	if (request->workers == 1 && getenv("LARDER_EVICTOR") == NULL && cli_setting(cli, "EVICTOR", "inline") < 0)
+		return -1;
+	if (request->workers + READERS_SPARE > WORKERS_SETTING && getenv("LARDER_WORKERS") == NULL &&
+	    cli_setting(cli, "WORKERS", workers) < 0)
+		return -1;
+	return 0;
+}
+
+/* Returns -1 to go on, or an exit code. One look-up of a made-up name finds a malformed space before there are workers to find
+ * it. */
+static int open_cache(struct cli *cli, const struct request *request, struct replay_plan *plan)
+{
+	if (add_settings(cli, request) < 0)
+		return CLI_USAGE;
+	int code = cli_open(cli, &plan->cache);
+	if (code != CLI_DONE)
+		return code;
+	int r = larder_tenant_open(plan->cache, request->tenant, &plan->tenant);
+	if (r == 0)
+		r = larder_exists(plan->tenant, plan->space, "-", 1, NULL);
+	return r < 0 ? cli_failed(request->tenant, r) : -1;
+}
+
+static int run(struct cli *cli, const struct request *request, struct replay_plan *plan)
+{
+	struct replay_conduct conduct = { request->kill_every_ms, (uint64_t)time(NULL), request->quiet };
+	struct replay_outcome outcome;
+	struct replay_report report;
+	const char *source = request->trace ? request->trace : request->generate ? request->generate : REPLAY_RECIPE_DEFAULT;
+
+	if (replay_shared_make(plan) < 0 || replay_master_run(plan, &conduct, &outcome) < 0)
+		return CLI_UNAVAILABLE;
+	if (replay_report_make(plan, &outcome, source, &report) < 0) {
+		cli_error("out of memory");
+		return CLI_UNAVAILABLE;
+	}
+	int code = replay_report_exit(&report);
+	if (!cli->json)
+		replay_report_print(&report);
+	else if (cli_print_json(replay_report_json(&report)) < 0)
+		code = CLI_UNAVAILABLE;
+	replay_report_free(&report);
+	return code;
+}
+
+static int replay(struct cli *cli, const struct request *request)
+{
+	struct replay_plan plan = { .cache = NULL };
+	int code = check_request(cli, request, &plan);
+
+	cli_catch_signals();
+	if (code < 0)
+		code = load_trace(request, &plan);
+	if (code < 0)
+		code = open_cache(cli, request, &plan);
+	if (code < 0)
+		code = run(cli, request, &plan);
+	larder_tenant_close(plan.tenant);
+	larder_close(plan.cache);
+	replay_shared_free(&plan);
+	replay_trace_free(&plan.trace);
+	return code;
+}
+
+int verb_replay(int argc, char **argv)
+{
+	struct cli cli;
+	struct request request;
+	const struct cli_option options[] = {
+		{ "workers", CLI_NUMBER, &request.workers, "N", "worker processes (4)", NULL },
+		{ "trace", CLI_TEXT, &request.trace, "FILE", "replay this file; - is standard input", NULL },
+		{ "generate", CLI_TEXT, &request.generate, "RECIPE", "replay a generated trace, zipf:1.0,keys=N,...", NULL },
+		{ "deal", CLI_CHOICE, &request.deal, NULL, "how requests are given to workers", "blocks|hash" },
+		{ "size", CLI_TEXT, &request.size, "SIZE", "size of the cache, as LARDER_SIZE", NULL },
+		{ "entries", CLI_TEXT, &request.entries, "N", "most entries, as LARDER_MAX_ENTRIES", NULL },
+		{ "value-size", CLI_TEXT, &request.value_size, "SIZES", "length of values (512)", NULL },
+		{ "ttl", CLI_TIME, &request.ttl_ms, "TIME", "time to live of what is set (the space's policy)", NULL },
+		{ "set-on-miss", CLI_FLAG, &request.set_on_miss, NULL, "set after a miss (as is done anyway)", NULL },
+		{ "no-set-on-miss", CLI_NO_FLAG, &request.set_on_miss, NULL, "only look up", NULL },
+		{ "no-latency", CLI_NO_FLAG, &request.latency, NULL, "take no times, to measure throughput alone", NULL },
+		{ "kill-every", CLI_TIME, &request.kill_every_ms, "TIME", "kill and replace a worker every so often", NULL },
+		{ "tenant", CLI_TEXT, &request.tenant, "TENANT", "whose entries they are (replay)", NULL },
+		{ "space", CLI_TEXT, &request.space, "SPACE", "space of the entries (trace)", NULL },
+		{ "quiet", CLI_FLAG, &request.quiet, NULL, "no progress on stderr", NULL },
+		CLI_OPTIONS_END
+	};
+	const struct cli_verb verb = { "replay", "[options]", help, options, 0, 0 };
+
+	fill_defaults(&request);
+	int stop = cli_begin(&cli, &verb, argc, argv);
+	if (stop >= 0)
+		return stop;
+	return cli_end(&cli, replay(&cli, &request));
+}

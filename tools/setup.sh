@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+# What quickstart.sh, check.sh and .ci/run share: packages, autoreconf, configure, make. Sourced from the top of the tree, by any POSIX
+# shell. Every step is skipped where it is done already. A function returns non-zero after it has said on stderr what is wrong.
+
+setup_build_packages='gcc libc6-dev make autoconf automake libtool pkg-config liblmdb-dev libssl-dev libjansson-dev libxxhash-dev
+	zlib1g-dev'
+setup_test_packages='libcmocka-dev bats g++ mandoc'
+setup_sanitizer_packages='clang libclang-rt-14-dev'
+setup_valgrind_packages='valgrind libc6-dbg'
+
+setup_say() {
+	printf '== %s\n' "$*" >&2
+}
+
+# Is there what a Debian package brings? Where dpkg does not know, by looking for the thing itself.
+setup_has() {
+	if command -v dpkg-query > /dev/null; then
+		[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2> /dev/null)" = installed ]
+		return
+	fi
+	case $1 in
+	gcc) command -v "${CC:-cc}" ;;
+	g++) command -v "${CXX:-c++}" ;;
+	libtool) command -v libtoolize ;;
+	liblmdb-dev) pkg-config --exists lmdb ;;
+	libssl-dev) pkg-config --exists libcrypto ;;
+	libjansson-dev) pkg-config --exists jansson ;;
+	libxxhash-dev) pkg-config --exists libxxhash ;;
+	zlib1g-dev) pkg-config --exists zlib ;;
+	libcmocka-dev) pkg-config --exists cmocka ;;
+	libc6-dev | libc6-dbg | libclang-rt-*) ;;
+	*) command -v "$1" ;;
+	esac > /dev/null 2>&1
+}
+
+# setup_packages NAME...: install what is missing, or name it.
+setup_packages() {
+	setup_missing=
+	for setup_package in "$@"; do
+		setup_has "$setup_package" || setup_missing="$setup_missing $setup_package"
+	done
+	[ -n "$setup_missing" ] || return 0
+	if ! command -v apt-get > /dev/null || [ "$(id -u)" -ne 0 ]; then
+		echo "These packages are missing (Debian's names):$setup_missing" >&2
+		echo "Install them, as root: apt-get install$setup_missing" >&2
+		return 1
+	fi
+	setup_say "installing$setup_missing"
+	# shellcheck disable=SC2086
+	DEBIAN_FRONTEND=noninteractive apt-get update -q < /dev/null >&2 &&
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $setup_missing < /dev/null >&2
+}
+
+setup_cores() {
+	nproc 2> /dev/null || getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1
+}
+
+# setup_configure DIR [FLAG...]: make configure and DIR/Makefile. Other flags than last time are a new configuration.
+setup_configure() {
+	setup_dir=$1
+	shift
+	if [ ! -f configure ] || [ ! -f build-aux/tap-driver.sh ] || [ ! -f Makefile.in ]; then
+		setup_say 'autoreconf'
+		autoreconf -i > autoreconf.log 2>&1 || {
+			cat autoreconf.log >&2
+			return 1
+		}
+		rm -f autoreconf.log
+	fi
+	mkdir -p "$setup_dir" || return 1
+	if [ -f "$setup_dir/Makefile" ] && [ "$(cat "$setup_dir/configured-with" 2> /dev/null)" = "$*" ]; then
+		return 0
+	fi
+	setup_say "configure in $setup_dir: $*"
+	(cd "$setup_dir" && ../configure -q "$@" < /dev/null >&2) || {
+		echo "configure failed; $setup_dir/config.log has the reason" >&2
+		return 1
+	}
+	printf '%s\n' "$*" > "$setup_dir/configured-with"
+}
+
+# setup_make DIR TARGET...
+setup_make() {
+	setup_dir=$1
+	shift
+	make -C "$setup_dir" -j "$(setup_cores)" --no-print-directory "$@" < /dev/null
+}
