@@ -76,7 +76,7 @@ for result in $results; do
 			grep -nE '^(not ok|#|Bail out)' "$log" | head -n 200
 			echo "... the last of $(wc -l < "$log") lines:"
 		fi
-		tail -n 200 "$log"
+		tail -n 200 "$log" | grep -vE '^(PASS|FAIL|SKIP|XFAIL|XPASS): '
 	fi
 done
 

@@ -4,7 +4,7 @@
 
 setup_build_packages='gcc libc6-dev make autoconf automake libtool pkg-config liblmdb-dev libssl-dev libjansson-dev libxxhash-dev
 	zlib1g-dev'
-setup_test_packages='libcmocka-dev bats g++ mandoc'
+setup_test_packages='libcmocka-dev bats g++ mandoc perl procps bsdutils gzip'
 setup_sanitizer_packages='clang libclang-rt-14-dev'
 setup_valgrind_packages='valgrind libc6-dbg'
 
@@ -28,6 +28,8 @@ setup_has() {
 	libxxhash-dev) pkg-config --exists libxxhash ;;
 	zlib1g-dev) pkg-config --exists zlib ;;
 	libcmocka-dev) pkg-config --exists cmocka ;;
+	procps) command -v ps ;;
+	bsdutils) command -v script ;;
 	libc6-dev | libc6-dbg | libclang-rt-*) ;;
 	*) command -v "$1" ;;
 	esac > /dev/null 2>&1

@@ -19,7 +19,7 @@
 #include "base/process.h"
 #include "crypto/hash.h"
 
-enum { ARENA_B = 76 * 1024, TOOL_SLOTS = 16, RESERVE_MIN_B = 2 << 20, CAPACITY_MIN = 1024, BYTES_AN_ENTRY = 1024, NAME_BUFFER = 16384 };
+enum { ARENA_B = 76 * 1024, TOOL_SLOTS = 16, RESERVE_MIN_B = 2 << 20, RESERVE_WANTED_B = 16 << 20, CAPACITY_MIN = 1024, BYTES_AN_ENTRY = 1024, NAME_BUFFER = 16384 };
 
 /* ---- who we are ---- */
 
@@ -43,18 +43,27 @@ static uint64_t copy_id(void)
 	static _Atomic uint64_t id;
 	uint64_t mine = 0, none = 0;
 
-	if (atomic_load(&id) == 0 && (ld_key_random(&mine, sizeof(mine)) == 0 || mine == 0))
+	if (atomic_load(&id) == 0) {
+		/* Without random numbers the address of this copy's own variable still differs from another copy's. */
+		if (ld_key_random(&mine, sizeof(mine)) != 0)
+			mine = (uint64_t)(uintptr_t)&id;
 		atomic_compare_exchange_strong(&id, &none, mine | 1);
+	}
 	return atomic_load(&id);
 }
 
 /* ---- settings to parameters ---- */
 
+/*
+ * An eighth, but a small store needs more: every commit copies some pages, and a reader that is preempted for some milliseconds keeps all of them
+ * back. So 16 MiB, or half of a store that is smaller than 32 MiB, or at the very least 2 MiB.
+ */
 static uint64_t reserve_of(uint64_t size_b)
 {
-	uint64_t reserve = size_b / 8;
+	uint64_t wanted = size_b / 2 < RESERVE_WANTED_B ? size_b / 2 : RESERVE_WANTED_B, reserve = size_b / 8;
 
-	return ((reserve < RESERVE_MIN_B ? RESERVE_MIN_B : reserve) + 4095) / 4096 * 4096;
+	wanted = wanted < RESERVE_MIN_B ? RESERVE_MIN_B : wanted;
+	return ((reserve < wanted ? wanted : reserve) + 4095) / 4096 * 4096;
 }
 
 static void fill_params(const struct ld_settings *settings, struct ld_seg_params *params)

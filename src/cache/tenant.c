@@ -48,7 +48,7 @@ void larder_tenant_close(larder_tenant *tenant)
 static void fill(const larder_tenant *tenant, const char *space, struct ld_keyspace *to)
 {
 	memset(to, 0, sizeof(*to));
-	strncpy(to->tenant, tenant->name, sizeof(to->tenant) - 1);
+	memcpy(to->tenant, tenant->name, sizeof(to->tenant));
 	strncpy(to->space, space, sizeof(to->space) - 1);
 	to->tenant_tag = tenant->tag;
 	to->scope_tag = ld_store_tag(tenant->name, space);

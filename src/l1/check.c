@@ -327,8 +327,7 @@ static int put_right(struct check *check, struct sum *sum)
 			ld_write_abort(&write);
 	}
 	if (rc == 0) {
-		struct ld_tenant_row *row = &store->seg.tenants[ld_tenants_row(store->seg.tenants, store->seg.h->params.tenants, sum->tenant,
-		    ld_store_tag(sum->tenant, NULL))];
+		struct ld_tenant_row *row = ld_tenant_named(&store->seg, sum->tenant);
 
 		atomic_store(&row->entries, sum->row.entries);
 		atomic_store(&row->bytes, sum->row.bytes);
@@ -371,9 +370,9 @@ static int check_accounts(struct check *check)
 		rc = ld_enter(store, store->config.wait_ms, &now_ms);
 		if (rc != 0)
 			return LARDER_E_BUSY;
-		max = store->seg.h->params.tenants;
-		if (i < max && atomic_load(&store->seg.tenants[i].ready))
-			memcpy(tenant, store->seg.tenants[i].name, sizeof(tenant));
+		max = ld_tenants_used(&store->seg.tenants);
+		if (i < max && atomic_load(&store->seg.tenants.rows[i].ready))
+			memcpy(tenant, store->seg.tenants.rows[i].name, sizeof(tenant));
 		ld_leave(store);
 		if (i >= max)
 			break;

@@ -38,13 +38,6 @@ static size_t clear_key(const char *tenant, const char *space, unsigned char byt
 	return len;
 }
 
-static struct ld_tenant_row *row_of(struct ld_store *store, const char *tenant)
-{
-	struct ld_seg *seg = &store->seg;
-
-	return &seg->tenants[ld_tenants_row(seg->tenants, seg->h->params.tenants, tenant, ld_store_tag(tenant, NULL))];
-}
-
 static void hide(struct ld_store *store, const char *tenant, const char *space, uint64_t seq)
 {
 	struct ld_seg *seg = &store->seg;
@@ -53,7 +46,7 @@ static void hide(struct ld_store *store, const char *tenant, const char *space, 
 		ld_seq_raise(&seg->h->clear_seq, seq);
 	/* No room for another scope: the whole tenant is cleared, which only over-invalidates. */
 	else if (!space || ld_scope_raise(seg->scopes, ld_store_tag(tenant, space), seq) != 0)
-		ld_seq_raise(&row_of(store, tenant)->clear_seq, seq);
+		ld_seq_raise(&ld_tenant_named(seg, tenant)->clear_seq, seq);
 }
 
 static int remember(struct ld_write *write, const char *tenant, const char *space)
@@ -100,7 +93,7 @@ int ld_store_clear(struct ld_store *store, const char *tenant, const char *space
 	}
 	rc = clear_inside(store, tenant, space);
 	ld_gate_out(store);
-	ld_tenant_count(tenant ? row_of(store, tenant) : &store->seg.tenants[0], ld_seg_stripe(&store->seg), LD_TC_clears, 1);
+	ld_tenant_count(tenant ? ld_tenant_named(&store->seg, tenant) : &store->seg.tenants.rows[0], ld_seg_stripe(&store->seg), LD_TC_clears, 1);
 	ld_role_call(&store->seg);
 	ld_leave(store);
 	return rc == 0 || rc == LARDER_E_FULL ? rc : LARDER_E_IO;

@@ -97,7 +97,7 @@ unsigned ld_env_readers(struct ld_env *env, struct ld_env_reader *rows, unsigned
 struct ld_env_use { uint64_t pages, entries, chunks, last_page; };
 int ld_env_use(const struct ld_env *env, MDB_txn *txn, struct ld_env_use *ret_use);
 
-/** Walk the free list: pages that a write transaction could take now, and those that a reader keeps back. */
+/** Walk the free list, in a read transaction: pages that a write transaction could take now, and those that a reader keeps back. */
 int ld_env_count_free(struct ld_env *env, MDB_txn *txn, uint64_t *ret_reusable, uint64_t *ret_pinned);
 
 /** LMDB's code to ours: 0, LARDER_MISS (not found), LARDER_E_FULL, LARDER_E_CORRUPT, LARDER_E_NOMEM, LARDER_E_IO, LARDER_E_BUG. */

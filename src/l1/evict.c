@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "l1/choose.h"
 
-enum { RUN = 16, RUNS_MAX = 512, PAGES_AT_ONCE = 2048 };
+enum { RUN = 16, RUNS_MAX = 256, PAGES_AT_ONCE = 2048 };
 
 static uint64_t next_random(struct ld_store *store)
 {
@@ -62,25 +62,42 @@ struct window {
 	int64_t now_ms, wall_ms;
 };
 
-/* A tenant drawn in proportion to its entries; NULL when there is none with a name. */
-static const char *draw_tenant(struct ld_store *store)
+static int ascending(const void *a, const void *b)
 {
-	const struct ld_seg *seg = &store->seg;
-	uint64_t sum = 0, pick;
+	const uint64_t *x = a, *y = b;
 
-	for (uint32_t i = 1; i < seg->h->params.tenants; i++)
-		sum += atomic_load_explicit(&seg->tenants[i].entries, memory_order_relaxed);
-	if (sum == 0)
-		return NULL;
-	pick = next_random(store) % sum;
-	for (uint32_t i = 1; i < seg->h->params.tenants; i++) {
-		uint64_t entries = atomic_load_explicit(&seg->tenants[i].entries, memory_order_relaxed);
+	return *x < *y ? -1 : *x > *y;
+}
 
-		if (pick < entries)
-			return seg->tenants[i].name;
-		pick -= entries;
+/* Tenants for so many runs, drawn in proportion to their entries, as rows of the directory; row 0 for tenants without a row of their own. */
+static void draw_tenants(struct ld_store *store, uint32_t *rows, unsigned runs)
+{
+	const struct ld_tenants *tenants = &store->seg.tenants;
+	uint64_t picks[RUNS_MAX], named = 0, all = atomic_load_explicit(&store->seg.h->entries, memory_order_relaxed), sum = 0;
+	uint32_t used = ld_tenants_used(tenants), row = 1;
+
+	for (uint32_t i = 1; i < used; i++)
+		named += atomic_load_explicit(&tenants->rows[i].entries, memory_order_relaxed);
+	all = all > named ? all : named;
+	for (unsigned i = 0; i < runs; i++)
+		picks[i] = all ? next_random(store) % all : 0;
+	qsort(picks, runs, sizeof(*picks), ascending);
+	for (unsigned i = 0; i < runs; i++) {
+		while (row < used && picks[i] >= sum + atomic_load_explicit(&tenants->rows[row].entries, memory_order_relaxed))
+			sum += atomic_load_explicit(&tenants->rows[row++].entries, memory_order_relaxed);
+		rows[i] = row < used ? row : 0;
 	}
-	return NULL;
+}
+
+/* Where a run begins that is of no named tenant: anywhere among the names. */
+static void random_name(struct ld_store *store, char ret_name[4])
+{
+	static const char letters[] = "-0123456789abcdefghijklmnopqrstuvwxyz";
+	uint64_t random = next_random(store) >> 16;
+
+	for (int i = 0; i < 3; i++, random /= sizeof(letters) - 1)
+		ret_name[i] = letters[random % (sizeof(letters) - 1)];
+	ret_name[3] = 0;
 }
 
 static void add_row(struct window *window, const MDB_val *key, const MDB_val *row)
@@ -164,17 +181,23 @@ static void drop_doubles(struct window *window)
 static int sample(struct window *window, MDB_txn *txn, const char *tenant)
 {
 	const struct ld_env *env = &window->store->env;
+	unsigned runs = (unsigned)(window->max + RUN - 1) / RUN;
+	uint32_t rows[RUNS_MAX];
 	int rc = mdb_cursor_open(txn, env->entries, &window->cursor);
 
 	if (rc != 0)
 		return ld_env_error(rc);
-	for (int runs = 0; runs < RUNS_MAX && window->count < window->max; runs++) {
-		size_t before = window->count;
-		const char *from = tenant ? tenant : draw_tenant(window->store);
+	if (!tenant)
+		draw_tenants(window->store, rows, runs);
+	for (unsigned i = 0; i < runs && window->count < window->max; i++) {
+		const char *from = tenant ? tenant : window->store->seg.tenants.rows[rows[i]].name;
+		char name[4];
 
-		add_run(window, from ? from : "", tenant != NULL, RUN);
-		if (window->count == before)
-			break;
+		if (!tenant && rows[i] == 0) {
+			random_name(window->store, name);
+			from = name;
+		}
+		add_run(window, from, tenant != NULL, RUN);
 	}
 	mdb_cursor_close(window->cursor);
 	drop_doubles(window);
@@ -311,8 +334,8 @@ static int evict_outside(struct ld_store *store, const char *tenant, unsigned ba
 
 static const char *tenant_over_quota(const struct ld_store *store)
 {
-	for (uint32_t i = 1; i < store->seg.h->params.tenants; i++) {
-		const struct ld_tenant_row *row = &store->seg.tenants[i];
+	for (uint32_t i = 1; i < ld_tenants_used(&store->seg.tenants); i++) {
+		const struct ld_tenant_row *row = &store->seg.tenants.rows[i];
 
 		if (atomic_load_explicit(&row->ready, memory_order_acquire) && over_quota(row, 0))
 			return row->name;

@@ -66,7 +66,12 @@ static inline int64_t ld_budget(const struct ld_store *store, const struct ld_wa
 /** A read transaction inside ld_enter(). Returns as ld_env_read_begin(), damage as LARDER_UNAVAILABLE. */
 int ld_read_begin(struct ld_store *store, int64_t budget_ms, MDB_txn **ret_txn);
 
-/** The row of a tenant in the segment. */
+/** The row of a tenant in the segment, by name. */
+static inline struct ld_tenant_row *ld_tenant_named(const struct ld_seg *seg, const char *tenant)
+{
+	return ld_tenants_row(&seg->tenants, tenant, ld_store_tag(tenant, NULL));
+}
+/** The same for a key, remembered in its hint. */
 struct ld_tenant_row *ld_tenant_of(struct ld_store *store, const struct ld_key *key);
 
 /** Sequence up to which entries of this scope are cleared, and of this key are under a barrier: an entry is hidden if its own is

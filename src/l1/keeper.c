@@ -45,12 +45,9 @@ static uint64_t accesses(const struct ld_store *store)
 	static const enum ld_tenant_counter noted[] = { LD_TC_hits, LD_TC_stale_hits, LD_TC_absent_hits, LD_TC_sets };
 	uint64_t sum = 0;
 
-	for (uint32_t i = 0; i < store->seg.h->params.tenants; i++) {
-		if (i > 0 && atomic_load_explicit(&store->seg.tenants[i].tag, memory_order_relaxed) == 0)
-			continue;
+	for (uint32_t i = 0; i < ld_tenants_used(&store->seg.tenants); i++)
 		for (unsigned c = 0; c < sizeof(noted) / sizeof(*noted); c++)
-			sum += ld_tenant_counted(&store->seg.tenants[i], noted[c]);
-	}
+			sum += ld_tenant_counted(&store->seg.tenants.rows[i], noted[c]);
 	return sum;
 }
 

@@ -34,16 +34,17 @@ int ld_read_begin(struct ld_store *store, int64_t budget_ms, MDB_txn **ret_txn)
 struct ld_tenant_row *ld_tenant_of(struct ld_store *store, const struct ld_key *key)
 {
 	uint64_t hint = key->row_hint ? atomic_load_explicit(key->row_hint, memory_order_relaxed) : 0;
-	uint32_t serial = atomic_load_explicit(&store->serial, memory_order_relaxed), row;
+	uint32_t serial = atomic_load_explicit(&store->serial, memory_order_relaxed);
+	struct ld_tenant_row *rows = store->seg.tenants.rows, *row;
 
 	if (hint >> 32 == serial && hint != 0)
-		return &store->seg.tenants[(uint32_t)hint];
-	row = ld_tenants_row(store->seg.tenants, store->seg.h->params.tenants, key->tenant, key->tenant_tag);
-	if (row != 0 && !key->keep_quota)
-		atomic_store_explicit(&store->seg.tenants[row].quota_b, key->quota_b, memory_order_relaxed);
+		return &rows[(uint32_t)hint];
+	row = ld_tenants_row(&store->seg.tenants, key->tenant, key->tenant_tag);
+	if (row != rows && !key->keep_quota)
+		atomic_store_explicit(&row->quota_b, key->quota_b, memory_order_relaxed);
 	if (key->row_hint)
-		atomic_store_explicit(key->row_hint, (uint64_t)serial << 32 | row, memory_order_relaxed);
-	return &store->seg.tenants[row];
+		atomic_store_explicit(key->row_hint, (uint64_t)serial << 32 | (uint64_t)(row - rows), memory_order_relaxed);
+	return row;
 }
 
 struct ld_hidden ld_hidden_of(const struct ld_seg *seg, const struct ld_tenant_row *row, uint64_t scope_tag, const unsigned char *digest)

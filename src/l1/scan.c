@@ -100,8 +100,7 @@ static void copy_value(struct slice *slice, MDB_txn *txn, const struct ld_entry 
 static uint32_t state_of(struct slice *slice, const struct ld_entry *entry, const struct copied *to)
 {
 	struct ld_seg *seg = &slice->store->seg;
-	const struct ld_tenant_row *row = &seg->tenants[ld_tenants_row(seg->tenants, seg->h->params.tenants, to->tenant,
-	    ld_store_tag(to->tenant, NULL))];
+	const struct ld_tenant_row *row = ld_tenant_named(seg, to->tenant);
 	struct ld_hidden hidden = ld_hidden_of(seg, row, ld_store_tag(to->tenant, to->space), to->entry.digest);
 	int64_t wall_ms = slice->now_ms + slice->boot_to_wall_ms;
 

@@ -185,9 +185,9 @@ static int remake_store(struct ld_store *store, struct ld_seg *seg, uint32_t bad
 	atomic_store(&seg->h->used_pages, 0);
 	atomic_store(&seg->h->entries, 0);
 	atomic_store(&seg->h->counted_ms, 0);
-	for (uint32_t i = 0; i < seg->h->params.tenants; i++) {
-		atomic_store(&seg->tenants[i].entries, 0);
-		atomic_store(&seg->tenants[i].bytes, 0);
+	for (uint32_t i = 0; i < ld_tenants_used(&seg->tenants); i++) {
+		atomic_store(&seg->tenants.rows[i].entries, 0);
+		atomic_store(&seg->tenants.rows[i].bytes, 0);
 	}
 	ld_seq_raise(&seg->h->write_seq, (uint64_t)next << 48);
 	/* Last: from here on everybody goes over to the new file. */

@@ -33,7 +33,7 @@ static const struct ld_tenant_row *row_of(struct ld_store *store, const unsigned
 {
 	memcpy(ret_name, key, tenant_len);
 	ret_name[tenant_len] = 0;
-	return &store->seg.tenants[ld_tenants_row(store->seg.tenants, store->seg.h->params.tenants, ret_name, ld_store_tag(ret_name, NULL))];
+	return ld_tenant_named(&store->seg, ret_name);
 }
 
 static int is_dead(struct slice *slice, const MDB_val *key, const MDB_val *row, uint64_t *ret_seq)

@@ -22,9 +22,8 @@ static void add_row(struct ld_tallies *to, const struct ld_tenant_row *row)
 
 static void tally_all(const struct ld_seg *seg, struct ld_tallies *to)
 {
-	for (uint32_t i = 0; i < seg->h->params.tenants; i++)
-		if (i == 0 || atomic_load_explicit(&seg->tenants[i].tag, memory_order_relaxed) != 0)
-			add_row(to, &seg->tenants[i]);
+	for (uint32_t i = 0; i < ld_tenants_used(&seg->tenants); i++)
+		add_row(to, &seg->tenants.rows[i]);
 	for (unsigned c = 0; c < LD_HOST_COUNTERS; c++)
 		to->host[c] = atomic_load_explicit(&seg->h->host_counters[c], memory_order_relaxed);
 	to->entries = atomic_load(&seg->h->entries);
@@ -63,10 +62,10 @@ int ld_store_tally_reset(struct ld_store *store)
 
 	if (rc != 0)
 		return rc;
-	for (uint32_t i = 0; i < store->seg.h->params.tenants; i++)
+	for (uint32_t i = 0; i < ld_tenants_used(&store->seg.tenants); i++)
 		for (unsigned s = 0; s < LD_STRIPES; s++)
 			for (unsigned c = 0; c < LD_TENANT_COUNTERS; c++)
-				atomic_store_explicit(&store->seg.tenants[i].counters[s][c], 0, memory_order_relaxed);
+				atomic_store_explicit(&store->seg.tenants.rows[i].counters[s][c], 0, memory_order_relaxed);
 	for (unsigned c = 0; c < LD_HOST_COUNTERS; c++)
 		atomic_store_explicit(&store->seg.h->host_counters[c], 0, memory_order_relaxed);
 	atomic_store(&store->seg.h->accesses_halved, 0);
@@ -88,12 +87,12 @@ int ld_store_tenants(struct ld_store *store, ld_tenant_fn fn, void *ctx)
 		rc = ld_enter(store, store->config.wait_ms, &now_ms);
 		if (rc != 0)
 			return rc;
-		max = store->seg.h->params.tenants;
+		max = ld_tenants_used(&store->seg.tenants);
 		memset(&tallies, 0, sizeof(tallies));
-		if (i < max && i > 0 && atomic_load_explicit(&store->seg.tenants[i].ready, memory_order_acquire)) {
-			memcpy(name, store->seg.tenants[i].name, sizeof(name));
-			quota_b = atomic_load(&store->seg.tenants[i].quota_b);
-			tally_tenant(&store->seg.tenants[i], &tallies);
+		if (i < max && i > 0 && atomic_load_explicit(&store->seg.tenants.rows[i].ready, memory_order_acquire)) {
+			memcpy(name, store->seg.tenants.rows[i].name, sizeof(name));
+			quota_b = atomic_load(&store->seg.tenants.rows[i].quota_b);
+			tally_tenant(&store->seg.tenants.rows[i], &tallies);
 		}
 		ld_leave(store);
 		if (i >= max)
@@ -227,8 +226,8 @@ static void count_slots(const struct ld_seg *seg, struct larder_summary *to)
 	for (uint32_t i = 0; i < seg->h->params.slots; i++)
 		to->slots += atomic_load(&seg->slots[i].live) ? 1 : 0;
 	to->tenants_max = seg->h->params.tenants - 1;
-	for (uint32_t i = 1; i < seg->h->params.tenants; i++)
-		to->tenants += atomic_load(&seg->tenants[i].ready) ? 1 : 0;
+	for (uint32_t i = 1; i < ld_tenants_used(&seg->tenants); i++)
+		to->tenants += atomic_load(&seg->tenants.rows[i].ready) ? 1 : 0;
 }
 
 static void tell_roles(const struct ld_seg *seg, int64_t now_ms, struct larder_summary *to)
@@ -245,7 +244,7 @@ static void tell_roles(const struct ld_seg *seg, int64_t now_ms, struct larder_s
 	to->on = !atomic_load(&h->off);
 	to->layout = h->layout;
 	to->file_generation = atomic_load(&h->file_generation);
-	to->sequence = atomic_load(&h->write_seq);
+	to->sequence = atomic_load(&h->write_seq) & ((UINT64_C(1) << 48) - 1);
 }
 
 static int tell_store(struct ld_store *store, struct larder_summary *to)

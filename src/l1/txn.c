@@ -20,7 +20,7 @@
 #include "base/errors.h"
 #include "base/fault.h"
 
-enum { ACCOUNT_KEY_MAX = LARDER_TENANT_MAX + 1, COUNT_AGAIN_MS = 50 };
+enum { ACCOUNT_KEY_MAX = LARDER_TENANT_MAX + 1, COUNT_AGAIN_MS = 2, TREE_PAGES = 16 };
 
 /* Let LMDB recover its mutexes after a dead writer, where it cannot wait for a stopped process. */
 static int recover(struct ld_store *store, int64_t budget_ms)
@@ -146,8 +146,7 @@ int ld_write_account(struct ld_write *write, const char *tenant, size_t tenant_l
 		memcpy(account->tenant, tenant, tenant_len);
 		account->tenant[tenant_len] = 0;
 		account->entries = account->bytes = 0;
-		account->row = &seg->tenants[ld_tenants_row(seg->tenants, seg->h->params.tenants, account->tenant,
-		    ld_store_tag(account->tenant, NULL))];
+		account->row = ld_tenant_named(seg, account->tenant);
 	}
 	account->entries += entries;
 	account->bytes += bytes;
@@ -192,6 +191,9 @@ static void mirror(struct ld_write *write)
 	for (unsigned i = 0; i < write->accounts_used; i++) {
 		struct ld_account *account = &write->accounts[i];
 
+		/* The shared row stands for many accounts, and has none. */
+		if (account->row == write->store->seg.tenants.rows)
+			continue;
 		atomic_store_explicit(&account->row->entries, account->entries_after, memory_order_relaxed);
 		atomic_store_explicit(&account->row->bytes, account->bytes_after, memory_order_relaxed);
 	}
@@ -260,44 +262,66 @@ int ld_write_remove(struct ld_write *write, MDB_cursor *cursor, const MDB_val *k
 
 /* ---- room ---- */
 
-static int count_free(struct ld_write *write, int64_t now_ms)
+static int count_free(struct ld_store *store, int64_t now_ms)
 {
-	struct ld_seg_header *h = write->store->seg.h;
+	struct ld_seg_header *h = store->seg.h;
 	uint64_t reusable, pinned;
-	int rc = ld_env_count_free(&write->store->env, write->txn, &reusable, &pinned);
+	MDB_txn *txn;
+	/* LMDB shows its free list to read transactions only. */
+	int rc = ld_read_begin(store, store->config.wait_ms, &txn);
 
+	if (rc != 0)
+		return LARDER_E_BUSY;
+	rc = ld_env_count_free(&store->env, txn, &reusable, &pinned);
+	ld_env_read_end(&store->env, txn);
 	if (rc != 0)
 		return rc;
 	atomic_store(&h->reusable_pages, reusable);
-	atomic_store(&h->pinned, pinned > reusable);
 	atomic_store(&h->counted_ms, now_ms);
+	if (pinned <= reusable)
+		atomic_store(&h->pinned_since_ms, 0);
+	else if (atomic_load(&h->pinned_since_ms) == 0)
+		atomic_store(&h->pinned_since_ms, now_ms);
 	return 0;
+}
+
+/* Free pages as far as we know: counted when the estimate is used up, but not again and again while a count finds too few. */
+static int free_pages(struct ld_store *store, uint64_t need, uint64_t *ret_pages)
+{
+	struct ld_seg_header *h = store->seg.h;
+	int64_t now_ms;
+	int rc;
+
+	*ret_pages = atomic_load(&h->reusable_pages);
+	if (*ret_pages >= need)
+		return 0;
+	now_ms = ld_clock_boot_ms();
+	if (atomic_load(&h->short_of_room) && now_ms - atomic_load(&h->counted_ms) < COUNT_AGAIN_MS)
+		return 0;
+	rc = count_free(store, now_ms);
+	*ret_pages = atomic_load(&h->reusable_pages);
+	atomic_store(&h->short_of_room, *ret_pages < need);
+	return rc;
 }
 
 int ld_write_room(struct ld_write *write, uint64_t pages)
 {
 	struct ld_seg_header *h = write->store->seg.h;
-	uint64_t map_pages = h->params.map_b / LD_PAGE, size_pages = h->params.size_b / LD_PAGE;
-	uint64_t keep = (map_pages - size_pages) / 4, need = pages + 16 + keep;
-	uint64_t unused = map_pages - 1 - (write->use.last_page < map_pages ? write->use.last_page : map_pages - 1), reusable;
-	int64_t now_ms;
+	uint64_t map_pages = h->params.map_b / LD_PAGE, keep = (h->params.map_b - h->params.size_b) / LD_PAGE / 4;
+	uint64_t need = pages + TREE_PAGES + keep, last = write->use.last_page + 1;
+	uint64_t unused = last < map_pages ? map_pages - last : 0, reusable;
 	int rc;
 
 	/* Pages at the end of the file that no one has ever had are room for sure. */
 	if (unused >= need)
 		return 0;
-	reusable = atomic_load(&h->reusable_pages);
-	now_ms = ld_clock_boot_ms();
-	if (reusable + unused < need && now_ms - atomic_load(&h->counted_ms) >= COUNT_AGAIN_MS) {
-		rc = count_free(write, now_ms);
-		if (rc != 0)
-			return rc;
-		reusable = atomic_load(&h->reusable_pages);
-	}
+	rc = free_pages(write->store, need - unused, &reusable);
+	if (rc != 0)
+		return rc;
 	if (reusable + unused >= need) {
-		atomic_store(&h->reusable_pages, reusable > pages + 8 ? reusable - pages - 8 : 0);
+		atomic_store(&h->reusable_pages, reusable - (reusable < pages + TREE_PAGES ? reusable : pages + TREE_PAGES));
 		return 0;
 	}
-	ld_reason_set(atomic_load(&h->pinned) ? LARDER_REASON_PINNED : LARDER_REASON_FULL);
+	ld_reason_set(atomic_load(&h->pinned_since_ms) ? LARDER_REASON_PINNED : LARDER_REASON_FULL);
 	return LARDER_E_FULL;
 }

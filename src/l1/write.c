@@ -12,14 +12,16 @@
 #include "l1/inside.h"
 
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/errors.h"
 #include "base/fault.h"
 #include "crypto/hash.h"
 #include "l1/choose.h"
 #include "shm/role.h"
 
-enum { MAKE_ROOM_ROUNDS = 8, INLINE_BATCH = 32 };
+enum { MAKE_ROOM_ROUNDS = 8, INLINE_BATCH = 32, PINNED_FOR_GOOD_MS = 250 };
 
 static void raise_barrier(struct ld_store *store, const struct ld_key *key)
 {
@@ -224,24 +226,40 @@ static int store_inside(struct ld_store *store, struct item *item, const struct 
 	}
 	rc = store_once(store, item);
 	/* Full all the same: a large value, or free pages in the wrong places. Once more after a batch, unless a reader pins what would be freed. */
-	if (rc != LARDER_E_FULL || !pressure.over_low || atomic_load(&store->seg.h->pinned) || ld_evict_inside(store, NULL, INLINE_BATCH) <= 0)
+	if (rc != LARDER_E_FULL || !pressure.over_low || atomic_load(&store->seg.h->pinned_since_ms) || ld_evict_inside(store, NULL, INLINE_BATCH) <= 0)
 		return rc;
 	ld_reason_set(LARDER_REASON_NONE);
 	return store_once(store, item);
+}
+
+/* A reader that was merely preempted keeps pages back for a moment: worth waiting for, outside the gate. One that does not move is not. */
+static int worth_waiting(const struct ld_store *store, int rc, int64_t end_ms)
+{
+	int64_t since_ms = atomic_load(&store->seg.h->pinned_since_ms), now_ms = ld_clock_boot_ms();
+	const struct timespec pause = { 0, 500000L };
+
+	if (rc != LARDER_E_FULL || larder_reason() != LARDER_REASON_PINNED || now_ms >= end_ms || now_ms - since_ms > PINNED_FOR_GOOD_MS)
+		return 0;
+	nanosleep(&pause, NULL);
+	ld_reason_set(LARDER_REASON_NONE);
+	return 1;
 }
 
 static int store_gated(struct ld_store *store, struct item *item, int64_t budget_ms)
 {
 	const struct ld_tenant_row *row = ld_tenant_of(store, item->key);
 	uint64_t cost = ld_entry_cost(&item->head, item->row_len, item->key_len);
+	int64_t end_ms = item->now_ms + budget_ms;
 	struct ld_pressure pressure;
-	int rc = ld_gate_in(store, budget_ms);
+	int rc;
 
-	if (rc != 0)
-		return LARDER_E_BUSY;
-	rc = store_inside(store, item, row, cost);
-	ld_pressure_now(store, row, 0, &pressure);
-	ld_gate_out(store);
+	do {
+		if (ld_gate_in(store, budget_ms) != 0)
+			return LARDER_E_BUSY;
+		rc = store_inside(store, item, row, cost);
+		ld_pressure_now(store, row, 0, &pressure);
+		ld_gate_out(store);
+	} while (worth_waiting(store, rc, end_ms));
 	if (pressure.over_low || pressure.over_entries)
 		ld_role_call(&store->seg);
 	return rc;

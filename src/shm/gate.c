@@ -16,6 +16,8 @@
  *                                     in A's slot has another one and cannot be mistaken for A.
  *   A is killed after holder = 0      nothing is held; a wake-up may be lost, as above.
  *   A is stopped holding              waiters time out; nobody takes it.
+ *   A, in a loop, takes it again      A waiter that has waited for a quarter of its time says so in `hungry_ms`; a newcomer that sees it waits
+ *   before B, woken, runs             a slice before it tries. Killed while hungry: the word is too old to count after STAND_BACK_MS.
  *   B takes, is killed or preempted   `since_ms` is 0, for the last holder cleared it before it left: others wait for their own time
  *   before since_ms is written        only. After a take-over it may be the dead holder's: others give up sooner than they must.
  */
@@ -24,8 +26,18 @@
 #include "base/clock.h"
 #include "base/futex.h"
 
-/* Longest sleep without asking whether the holder lives. */
-enum { SLICE_MS = 2 };
+/* Longest sleep without asking whether the holder lives; how long a hungry waiter keeps newcomers back; looks before the first sleep. */
+enum { SLICE_MS = 2, STAND_BACK_MS = 3, SPINS = 60, PAUSES = 20 };
+
+static void pause_briefly(void)
+{
+	for (int i = 0; i < PAUSES; i++)
+#if defined(__x86_64__) || defined(__i386__)
+		__builtin_ia32_pause();
+#else
+		atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
 
 static int try_take(struct ld_gate *gate, uint64_t from, uint64_t self)
 {
@@ -55,38 +67,88 @@ static void sleep_slice(struct ld_gate *gate, uint64_t holder, int64_t left_ms)
 		ld_futex_wait(&gate->wake, seen, left_ms < SLICE_MS ? left_ms : SLICE_MS);
 }
 
+static int is_anybody_hungry(struct ld_gate *gate)
+{
+	int64_t hungry_ms = atomic_load_explicit(&gate->hungry_ms, memory_order_relaxed);
+
+	return hungry_ms != 0 && ld_clock_boot_ms() - hungry_ms < STAND_BACK_MS;
+}
+
+/* Holders are quick as a rule: look a few times before sleeping. */
+static int spin(struct ld_gate *gate, uint64_t self)
+{
+	for (int i = 0; i < SPINS; i++) {
+		pause_briefly();
+		if (atomic_load_explicit(&gate->holder, memory_order_relaxed) == 0 && try_take(gate, 0, self))
+			return 1;
+	}
+	return 0;
+}
+
+/* One who waits. */
+struct wait {
+	struct ld_gate *gate;
+	const struct ld_gate_user *user;
+	int64_t start_ms, budget_ms;
+	int slept, hungry;
+};
+
+static void eat(struct wait *wait)
+{
+	if (wait->hungry)
+		atomic_store_explicit(&wait->gate->hungry_ms, 0, memory_order_relaxed);
+	/* Others may sleep: our leaving shall wake one. */
+	if (wait->slept)
+		atomic_store(&wait->gate->waiting, 1);
+}
+
+/* Look once, then sleep a slice. Returns 1 to go on waiting, or with the result. */
+static int wait_slice(struct wait *wait, enum ld_gate_result *ret_result)
+{
+	struct ld_gate *gate = wait->gate;
+	uint64_t holder = atomic_load(&gate->holder), self = wait->user->self;
+	int64_t now_ms, left;
+
+	if (holder == 0) {
+		*ret_result = LD_GATE_TAKEN;
+		return !try_take(gate, 0, self);
+	}
+	now_ms = ld_clock_boot_ms();
+	left = time_left(gate, wait->start_ms, now_ms, wait->budget_ms);
+	if ((wait->slept || left <= 0) && holder != self && !wait->user->alive(wait->user->ctx, holder)) {
+		*ret_result = LD_GATE_TAKEN_OVER;
+		return !try_take(gate, holder, self);
+	}
+	*ret_result = LD_GATE_TIMEOUT;
+	if (left <= 0)
+		return 0;
+	if (now_ms - wait->start_ms >= wait->budget_ms / 4) {
+		wait->hungry = 1;
+		atomic_store_explicit(&gate->hungry_ms, now_ms, memory_order_relaxed);
+	}
+	sleep_slice(gate, holder, left);
+	wait->slept = 1;
+	return 1;
+}
+
 enum ld_gate_result ld_gate_take(struct ld_gate *gate, const struct ld_gate_user *user, int64_t budget_ms)
 {
-	int64_t start_ms = 0;
-	int slept = 0;
+	struct wait wait = { gate, user, 0, budget_ms, 0, 0 };
+	enum ld_gate_result result = LD_GATE_TIMEOUT;
 
-	if (try_take(gate, 0, user->self))
+	if (is_anybody_hungry(gate)) {
+		wait.start_ms = ld_clock_boot_ms();
+		sleep_slice(gate, atomic_load(&gate->holder), SLICE_MS);
+	} else if (try_take(gate, 0, user->self) || spin(gate, user->self)) {
 		return LD_GATE_TAKEN;
-	start_ms = ld_clock_boot_ms();
-	for (;;) {
-		uint64_t holder = atomic_load(&gate->holder);
-		int64_t left;
-
-		if (holder == 0) {
-			if (!try_take(gate, 0, user->self))
-				continue;
-			if (slept)
-				atomic_store(&gate->waiting, 1);
-			return LD_GATE_TAKEN;
-		}
-		left = time_left(gate, start_ms, ld_clock_boot_ms(), budget_ms);
-		if ((slept || left <= 0) && holder != user->self && !user->alive(user->ctx, holder)) {
-			if (try_take(gate, holder, user->self)) {
-				atomic_store(&gate->waiting, 1);
-				return LD_GATE_TAKEN_OVER;
-			}
-			continue;
-		}
-		if (left <= 0)
-			return LD_GATE_TIMEOUT;
-		sleep_slice(gate, holder, left);
-		slept = 1;
+	} else {
+		wait.start_ms = ld_clock_boot_ms();
 	}
+	while (wait_slice(&wait, &result))
+		;
+	if (result != LD_GATE_TIMEOUT)
+		eat(&wait);
+	return result;
 }
 
 void ld_gate_leave(struct ld_gate *gate)

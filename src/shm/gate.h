@@ -12,14 +12,15 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/** 24 bytes in the segment. Zeroed = free. */
+/** 32 bytes in the segment. Zeroed = free. */
 struct ld_gate {
 	_Atomic uint64_t holder;    /* a holder's number, 0 = free; written by whoever takes or leaves it */
 	_Atomic int64_t since_ms;   /* when the holder took it, 0 = not known yet; only a hint */
 	_Atomic uint32_t wake;      /* futex word, counts wake-ups */
 	_Atomic uint32_t waiting;   /* 1: somebody may sleep on it */
+	_Atomic int64_t hungry_ms;  /* when somebody last found that it waits for too long, 0 = nobody; newcomers then stand back */
 };
-_Static_assert(sizeof(struct ld_gate) == 24, "layout");
+_Static_assert(sizeof(struct ld_gate) == 32, "layout");
 
 /** Who asks: its number (never 0), and how to tell whether another number's process lives. */
 struct ld_gate_user {

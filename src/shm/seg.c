@@ -46,6 +46,8 @@ static uint64_t plan(const struct ld_seg_params *params, struct ld_seg_header *h
 	at += params->slots * sizeof(struct ld_slot);
 	h->tenants_at = at = round_up(at, 128);
 	at += params->tenants * sizeof(struct ld_tenant_row);
+	h->tenant_index_at = at = round_up(at, 128);
+	at += ld_tenants_index_size(params->tenants) * sizeof(uint64_t);
 	h->scopes_at = at = round_up(at, 128);
 	at += (uint64_t)LD_SCOPE_SETS * LD_SCOPE_WAYS * sizeof(struct ld_scope);
 	h->barriers_at = at = round_up(at, 128);
@@ -68,7 +70,8 @@ static void point_into(struct ld_seg *seg)
 	char *base = (char *)h;
 
 	seg->slots = (struct ld_slot *)(base + h->slots_at);
-	seg->tenants = (struct ld_tenant_row *)(base + h->tenants_at);
+	seg->tenants = (struct ld_tenants){ (struct ld_tenant_row *)(base + h->tenants_at), (_Atomic uint64_t *)(base + h->tenant_index_at),
+		&h->tenants_taken, h->params.tenants, ld_tenants_index_size(h->params.tenants) };
 	seg->scopes = (struct ld_scope *)(base + h->scopes_at);
 	seg->barriers = (_Atomic uint64_t *)(base + h->barriers_at);
 	seg->sketch.words = (_Atomic uint64_t *)(base + h->sketch_at);
@@ -131,10 +134,11 @@ static int is_ours(const struct ld_seg_header *h, uint64_t file_size, const stru
 
 	if (h->magic != LD_SEG_MAGIC || h->layout != LD_SEG_LAYOUT || h->header_size != sizeof(*h) || h->total_size != file_size)
 		return 0;
-	if (h->params.slots == 0 || h->params.slots > 65535 || h->params.tenants < 2 || h->params.tenants > 65536 ||
+	if (h->params.slots == 0 || h->params.slots > 65535 || h->params.tenants < 2 || h->params.tenants > 65535 ||
 	    h->params.capacity > UINT64_C(1) << 40)
 		return 0;
 	if (plan(&h->params, &planned) != file_size || planned.slots_at != h->slots_at || planned.tenants_at != h->tenants_at ||
+	    planned.tenant_index_at != h->tenant_index_at ||
 	    planned.scopes_at != h->scopes_at || planned.barriers_at != h->barriers_at || planned.sketch_at != h->sketch_at ||
 	    planned.sketch_lines != h->sketch_lines)
 		return 0;

@@ -77,12 +77,13 @@ struct ld_seg_header {
 	int64_t made_ms;              /* boot clock */
 	int64_t made_wall_ms;
 	struct ld_seg_params params;
-	uint64_t slots_at, tenants_at, scopes_at, barriers_at, sketch_at;
+	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, sketch_at;
 	uint64_t sketch_lines;
 
 	/* Read by every call; written seldom. */
 	_Atomic uint32_t file_generation __attribute__((aligned(64)));  /* store file in use is NAME.<this>.mdb; written under the open lock */
 	_Atomic uint32_t off;                 /* 1 after `larder off` */
+	_Atomic uint32_t tenants_taken;       /* rows of the directory that were handed out; shm/tenants.h */
 	_Atomic uint64_t clear_seq;           /* entries below it are cleared; raised under the writer gate */
 
 	/* Written by writers, under the writer gate. */
@@ -93,7 +94,8 @@ struct ld_seg_header {
 	_Atomic int64_t counted_ms;           /* when they were counted; 0 = never */
 	_Atomic uint64_t last_page;           /* high-water mark of the file */
 	_Atomic uint32_t recover;             /* 1: the gate was taken from a dead writer, LMDB's mutexes are not recovered yet */
-	_Atomic uint32_t pinned;              /* 1: the last count found free pages that a reader keeps back */
+	_Atomic uint32_t short_of_room;       /* 1: the last count was not enough: counting again at once is no use */
+	_Atomic int64_t pinned_since_ms;      /* since when counts find that a reader keeps free pages back; 0 = it does not */
 
 	struct ld_gate write_gate __attribute__((aligned(64)));
 	struct ld_gate read_gate __attribute__((aligned(64)));   /* reader table of LMDB: first reads, reader checks */
@@ -117,7 +119,7 @@ struct ld_seg {
 	size_t size;
 	int fd, lock_fd;
 	struct ld_slot *slots;
-	struct ld_tenant_row *tenants;
+	struct ld_tenants tenants;
 	struct ld_scope *scopes;
 	_Atomic uint64_t *barriers;
 	struct ld_sketch sketch;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rows of tenants, claimed once and kept for the life of the segment. Any process adds rows at any time:
+ * Rows of tenants, taken once and kept for the life of the segment. Any process adds rows at any time:
  *
- *   two processes add the same tenant   both probe the same rows in the same order; one compare-and-swap of the tag wins, the other finds
- *                                       the tag there and writes the same name over it.
- *   killed between tag and name         the row has a tag and is not ready; whoever looks for this tenant next writes the name.
- *   killed between name and ready       as above.
- * A tool that lists rows passes over those that are not ready.
+ *   two processes add the same tenant   each takes a row and fills it, unseen; one compare-and-swap of the index word wins, the loser's row stays
+ *                                       unready and is lost: a race of two first calls of one tenant may cost a row.
+ *   killed before the index word        the row is lost, as above.
+ *   killed between index and ready      look-ups find the row; whoever finds it next makes it ready, for listings.
  */
 #include "shm/tenants.h"
 
@@ -42,29 +41,68 @@ const char *const ld_host_counter_texts[LD_HOST_COUNTERS] = {
 #undef LD_HOST_COUNTER
 };
 
-static void complete(struct ld_tenant_row *row, const char *tenant)
+uint32_t ld_tenants_index_size(uint32_t max)
 {
-	/* acquire: pairs with the release below */
-	if (atomic_load_explicit(&row->ready, memory_order_acquire))
-		return;
-	strncpy(row->name, tenant, sizeof(row->name) - 1);
-	atomic_store_explicit(&row->ready, 1, memory_order_release);
+	uint32_t size = 64;
+
+	while (size < 2 * max)
+		size *= 2;
+	return size;
 }
 
-uint32_t ld_tenants_row(struct ld_tenant_row *rows, uint32_t max, const char *tenant, uint64_t tag)
+/* The upper 48 bits of a tag, never 0. */
+static uint64_t label(uint64_t tag)
 {
-	uint32_t usable = max - 1;
+	uint64_t upper = tag & ~UINT64_C(0xffff);
 
-	for (uint32_t i = 0; i < usable; i++) {
-		uint32_t at = 1 + (uint32_t)((tag + i) % usable);
-		uint64_t seen = 0;
+	return upper ? upper : UINT64_C(0x10000);
+}
 
-		if (!atomic_compare_exchange_strong(&rows[at].tag, &seen, tag) && seen != tag)
-			continue;
-		complete(&rows[at], tenant);
-		return at;
+/* A fresh row with its name; 0 when there is none left. */
+static uint32_t take_row(const struct ld_tenants *tenants, const char *tenant, uint64_t tag)
+{
+	uint32_t at;
+
+	/* The count starts at 0 in a new segment; row 0 is the shared one. */
+	if (atomic_load(tenants->taken) >= tenants->max)
+		return 0;
+	at = atomic_fetch_add(tenants->taken, 1);
+	if (at == 0)
+		at = atomic_fetch_add(tenants->taken, 1);
+	if (at >= tenants->max)
+		return 0;
+	strncpy(tenants->rows[at].name, tenant, sizeof(tenants->rows[at].name) - 1);
+	atomic_store(&tenants->rows[at].tag, tag);
+	return at;
+}
+
+static struct ld_tenant_row *made_ready(struct ld_tenant_row *row)
+{
+	if (!atomic_load_explicit(&row->ready, memory_order_relaxed))
+		atomic_store_explicit(&row->ready, 1, memory_order_release);
+	return row;
+}
+
+struct ld_tenant_row *ld_tenants_row(const struct ld_tenants *tenants, const char *tenant, uint64_t tag)
+{
+	uint32_t mask = tenants->index_size - 1, fresh = 0;
+
+	for (uint32_t i = 0; i <= mask; i++) {
+		_Atomic uint64_t *word = &tenants->index[((tag >> 16) + i) & mask];
+		uint64_t seen = atomic_load_explicit(word, memory_order_acquire);
+
+		if (seen == 0) {
+			fresh = fresh ? fresh : take_row(tenants, tenant, tag);
+			if (fresh == 0)
+				break;
+			/* release: the row's name and tag are written; pairs with the acquire above */
+			if (atomic_compare_exchange_strong(word, &seen, label(tag) | fresh))
+				return made_ready(&tenants->rows[fresh]);
+		}
+		if ((seen & ~UINT64_C(0xffff)) == label(tag) && atomic_load(&tenants->rows[seen & 0xffff].tag) == tag)
+			return made_ready(&tenants->rows[seen & 0xffff]);
 	}
-	return 0;
+	return &tenants->rows[0];
 }
 
 uint64_t ld_tenant_counted(const struct ld_tenant_row *row, enum ld_tenant_counter which)

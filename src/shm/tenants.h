@@ -30,12 +30,12 @@ enum ld_host_counter {
 /** Processes add to one of these copies each, so that they seldom write the same cache line; readers add them up. */
 enum { LD_STRIPES = 4, LD_TENANT_ROW = 640 };
 
-/** 640 bytes. tag: hash of the name, 0 = free row; claimed by compare-and-swap. */
+/** 640 bytes. tag: hash of the name; written, with the name, before the row is in the index. */
 struct ld_tenant_row {
 	_Atomic uint64_t tag;
-	_Atomic uint32_t ready;           /* 1: name is whole (release; pairs with the acquire in find) */
+	_Atomic uint32_t ready;           /* 1: the index names it; release, pairs with the acquire of whoever lists rows */
 	uint32_t reserved;
-	char name[64];                    /* written by every process that claims or finds the row unready: always the same bytes */
+	char name[64];                    /* written by the process that took the row, never again */
 	_Atomic uint64_t clear_seq;       /* entries below it are cleared */
 	_Atomic uint64_t quota_b;         /* written by whoever opens the tenant; 0 = none */
 	_Atomic uint64_t entries;         /* mirror of the account in the store; written under the writer gate */
@@ -45,8 +45,27 @@ struct ld_tenant_row {
 };
 _Static_assert(sizeof(struct ld_tenant_row) == LD_TENANT_ROW, "layout");
 
-/** The row of a tenant, made if it is new. Lock-free; killed at any line it leaves a row that the next caller completes. */
-uint32_t ld_tenants_row(struct ld_tenant_row *rows, uint32_t max, const char *tenant, uint64_t tag);
+/** The directory: rows in the order in which they came, and a hash index to them. */
+struct ld_tenants {
+	struct ld_tenant_row *rows;
+	_Atomic uint64_t *index;          /* index_size words: upper 48 bits of a tag << 16 | row; 0 = free */
+	_Atomic uint32_t *taken;          /* rows handed out, the shared row 0 included; may run past max */
+	uint32_t max, index_size;
+};
+
+/** Words of the index for so many rows. */
+uint32_t ld_tenants_index_size(uint32_t max);
+
+/** The row of a tenant, made if it is new; rows[0] when the table is full. Lock-free. */
+struct ld_tenant_row *ld_tenants_row(const struct ld_tenants *tenants, const char *tenant, uint64_t tag);
+
+/** Rows that may be in use: 0 .. this - 1. Those that are not `ready` have no tenant. */
+static inline uint32_t ld_tenants_used(const struct ld_tenants *tenants)
+{
+	uint32_t taken = atomic_load_explicit(tenants->taken, memory_order_acquire);
+
+	return taken < 1 ? 1 : taken < tenants->max ? taken : tenants->max;
+}
 
 static inline void ld_tenant_count(struct ld_tenant_row *row, unsigned stripe, enum ld_tenant_counter which, uint64_t n)
 {

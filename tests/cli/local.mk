@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Tests of the command line, in bats. A row: cli_tests += tests/cli/X.bats
 
-EXTRA_DIST += $(cli_tests)
+cli_tests += \
+	tests/cli/admin.bats tests/cli/agent.bats tests/cli/config.bats tests/cli/data.bats tests/cli/dump.bats \
+	tests/cli/help.bats tests/cli/load.bats tests/cli/replay.bats tests/cli/terminal.bats
+
+EXTRA_DIST += $(cli_tests) tests/cli/helper.bash

@@ -44,4 +44,4 @@ valgrind_run = $(VALGRIND) -q --error-exitcode=99 --leak-check=full --show-leak-
 
 check-valgrind:
 	@test -n '$(VALGRIND)' || { echo 'check-valgrind needs valgrind; install it and run configure again' >&2; exit 1; }
-	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(tool_tests)' LOG_COMPILER='$(test_run) $(valgrind_run)'
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests)' LOG_COMPILER='$(test_run) $(valgrind_run)'

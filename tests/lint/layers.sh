@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Who may include whom, and who may speak to which library: the tables are tests/lint/layers and tests/lint/foreign.
+# Who may include whom, and who may speak to which library: the tables are tests/lint/layers.table and tests/lint/foreign.table.
 
 . "$top_srcdir/tests/lib/tap.sh"
 cd "$top_srcdir" || exit 99
@@ -93,10 +93,10 @@ while IFS=: read -r layer allowed; do
 	esac
 	[ -d "$layer" ] || continue
 	nothing "$layer includes only what it may" "$(judge_layer "$layer" "$allowed")"
-done < "$tables/layers"
+done < "$tables/layers.table"
 
 nothing 'every directory with code has a row' "$(find src tools -type f -name '*.[ch]' | sed 's|/[^/]*$||' | sort -u | while read -r dir; do
-	grep -q "^$dir:" "$tables/layers" || echo "$dir"
+	grep -q "^$dir:" "$tables/layers.table" || echo "$dir"
 done)"
 
 while read -r header owners types; do
@@ -104,7 +104,7 @@ while read -r header owners types; do
 	'' | '#'*) continue ;;
 	esac
 	nothing "$header is spoken to by its owner alone" "$(judge_foreign "$header" "$owners" "$types")"
-done < "$tables/foreign"
+done < "$tables/foreign.table"
 
 # A header of an owner that another layer includes is a contract without the library's types.
 nothing 'no header that others include shows a type of LMDB' "$(for header in $(find src/l1 -name '*.h' | sort); do

@@ -4,4 +4,4 @@
 lint_tests += tests/lint/documented.sh tests/lint/headers.sh tests/lint/layers.sh tests/lint/sources.sh tests/lint/symbols.sh \
 	tests/lint/words.sh
 
-EXTRA_DIST += $(lint_tests) tests/lint/exported-symbols tests/lint/layers tests/lint/foreign
+EXTRA_DIST += $(lint_tests) tests/lint/exported-symbols tests/lint/layers.table tests/lint/foreign.table

@@ -24,4 +24,16 @@
 #define UNDER_SANITIZER 0
 #endif
 
+/** 1 under the thread sanitizer, which cannot start threads in the child of a process that had some. */
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_THREAD_SANITIZER 1
+#endif
+#endif
+#ifndef UNDER_THREAD_SANITIZER
+#define UNDER_THREAD_SANITIZER 0
+#endif
+
 #endif

@@ -99,6 +99,8 @@ int cli_exit_of(int result)
 		return CLI_MISS;
 	case LARDER_E_CORRUPT:
 		return CLI_DAMAGE;
+	case LARDER_E_TOO_LARGE:
+		return CLI_USAGE;
 	default:
 		break;
 	}
@@ -180,6 +182,24 @@ int cli_inspect(struct cli *cli, larder_inspector **ret_inspector)
 		return CLI_UNAVAILABLE;
 	}
 	return open_failed(result, why);
+}
+
+int cli_inspect_or_make(struct cli *cli, larder_inspector **ret_inspector)
+{
+	char *why = NULL;
+	larder *cache = NULL;
+	listen_to_log(cli);
+	int result = larder_inspect_open(&cli->options, ret_inspector, &why);
+	if (result == 0)
+		return CLI_DONE;
+	if (result != LARDER_MISS)
+		return open_failed(result, why);
+	larder_free(why);
+	int code = cli_open(cli, &cache);
+	if (code)
+		return code;
+	larder_close(cache);
+	return cli_inspect(cli, ret_inspector);
 }
 
 int cli_output_gone(void)

@@ -98,6 +98,8 @@ int cli_setting(struct cli *cli, const char *name, const char *value);
 /** Open the cache, or attach to it. Returns CLI_DONE, or an exit code with the error said. */
 int cli_open(struct cli *cli, larder **ret_cache);
 int cli_inspect(struct cli *cli, larder_inspector **ret_inspector);
+/** As cli_inspect(); where there is no cache one is made, for which the secret is needed. */
+int cli_inspect_or_make(struct cli *cli, larder_inspector **ret_inspector);
 
 /** "larder: ..." on stderr; a text of several lines is printed line by line, control characters escaped. No newline at its end needed. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

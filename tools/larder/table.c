@@ -67,15 +67,18 @@ static void print_text(const struct table *table, const char *text, enum table_c
 		fputs(text, table->out);
 }
 
-/* owed: blanks due before this cell; they are printed only if something follows, so that no line ends in blanks. */
-static size_t print_cell(const struct table *table, size_t column, const struct cell *cell, size_t owed)
+/*
+ * owed: blanks due before this text; they are printed only if something follows, so that no line ends in blanks. Returns what is owed
+ * then.
+ */
+static size_t print_one(const struct table *table, size_t column, const char *text, size_t width, enum table_colour colour, size_t owed)
 {
-	size_t pad = table->widths[column] > cell->width ? table->widths[column] - cell->width : 0;
+	size_t pad = table->widths[column] > width ? table->widths[column] - width : 0;
 	int right = table->columns[column].align == TABLE_RIGHT;
-	if (cell->width == 0)
+	if (width == 0)
 		return owed + pad + 2;
 	blanks(table->out, owed + (right ? pad : 0));
-	print_text(table, cell->text ? cell->text : "", cell->colour);
+	print_text(table, text, colour);
 	return (right ? 0 : pad) + 2;
 }
 
@@ -83,7 +86,7 @@ static void print_row(const struct table *table, const struct cell *cells)
 {
 	size_t owed = 0;
 	for (size_t i = 0; i < table->count; i++)
-		owed = print_cell(table, i, &cells[i], owed);
+		owed = print_one(table, i, cells[i].text ? cells[i].text : "", cells[i].width, cells[i].colour, owed);
 	putc('\n', table->out);
 }
 
@@ -93,11 +96,8 @@ static void print_titles(struct table *table)
 	table->titled = 1;
 	if (!table->columns[0].title)
 		return;
-	for (size_t i = 0; i < table->count; i++) {
-		char *title = (char *)(uintptr_t)table->columns[i].title;
-		struct cell cell = { title, human_width(title), TABLE_BOLD };
-		owed = print_cell(table, i, &cell, owed);
-	}
+	for (size_t i = 0; i < table->count; i++)
+		owed = print_one(table, i, table->columns[i].title, human_width(table->columns[i].title), TABLE_BOLD, owed);
 	putc('\n', table->out);
 }
 

@@ -109,8 +109,8 @@ static int run(struct check *check)
 	int code = cli_inspect(check->cli, &inspector);
 	if (code)
 		return code;
-	cli_be_nice();
 	cli_catch_signals();
+	cli_be_nice();
 	check->findings = json_array();
 	progress_start(&check->progress, "check", "rows", check->progress_wanted ? PROGRESS_ON : PROGRESS_AUTO);
 	int result = larder_inspect_check(inspector, check->repair, on_finding, on_progress, check, &found);

@@ -35,11 +35,14 @@ static int on_entry(void *ctx, const struct larder_entry *entry)
 	struct dump *dump = ctx;
 	dump_entry(&dump->writer, entry);
 	dump->printed++;
+	/* First: a write that a signal interrupts fails too. */
+	if (cli_interrupted)
+		return STOP_INTERRUPT;
 	if (cli_output_gone())
 		return STOP_OUTPUT;
 	if (dump->limit && dump->printed >= dump->limit)
 		return STOP_LIMIT;
-	return cli_interrupted ? STOP_INTERRUPT : 0;
+	return 0;
 }
 
 static int on_progress(void *ctx, uint64_t done, uint64_t total)
@@ -78,8 +81,8 @@ static int run(struct cli *cli, struct dump *dump)
 	int code = cli_inspect(cli, &inspector);
 	if (code)
 		return code;
-	cli_be_nice();
 	cli_catch_signals();
+	cli_be_nice();
 	/* Rows on the terminal and a line that is rewritten on it would overwrite each other. */
 	enum progress_wanted wanted = dump->progress_wanted ? PROGRESS_ON : isatty(STDOUT_FILENO) ? PROGRESS_OFF : PROGRESS_AUTO;
 	progress_start(&dump->progress, "dump", "entries", wanted);

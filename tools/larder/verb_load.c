@@ -26,7 +26,8 @@ static const char text[] =
 	"stdin. The cache must have the secret that the dump's had: entries are stored\n"
 	"under their keys, and names are not needed. An entry ends when it would have\n"
 	"ended, by the wall clock; with --remaining it gets the time that it had left when\n"
-	"it was dumped. Entries whose time is over are passed over.\n"
+	"it was dumped. Entries whose time is over are passed over. Where there is no\n"
+	"cache one is made, which needs the secret.\n"
 	"Exit code: 0 done, 2 lines that could not be read, 3 the cache went away.\n";
 
 struct load {
@@ -62,12 +63,17 @@ static void set_times(const struct load *load, struct larder_entry *entry)
 		entry->left_ms = entry->dead_ms - now_ms;
 }
 
-/* A busy cache is waited for; one that is full or gone is not, beyond the same second. */
+/* A busy cache is waited for, a second; one that is switched off is not. */
+static int is_worth_waiting(int result)
+{
+	return result == LARDER_UNAVAILABLE && larder_reason() != LARDER_REASON_OFF && !cli_interrupted;
+}
+
 static int restore(struct load *load, const struct larder_entry *entry)
 {
 	const struct timespec pause = { 0, 10000000 };
 	int result = larder_inspect_restore(load->inspector, entry);
-	for (int i = 1; i < TRIES && result == LARDER_UNAVAILABLE && !cli_interrupted; i++) {
+	for (int i = 1; i < TRIES && is_worth_waiting(result); i++) {
 		nanosleep(&pause, NULL);
 		result = larder_inspect_restore(load->inspector, entry);
 	}
@@ -88,7 +94,7 @@ static int store(struct load *load, struct record *record)
 		load->stored++;
 	} else if (result == LARDER_MISS) {
 		load->over++;
-	} else if (result < 0 && larder_classify(result) == LARDER_CLASS_USAGE) {
+	} else if (result == LARDER_E_TOO_LARGE || (result < 0 && larder_classify(result) == LARDER_CLASS_USAGE)) {
 		tell_bad(load, larder_strerror(result));
 	} else {
 		progress_hide(&load->progress);
@@ -164,7 +170,7 @@ static int run(struct load *load)
 	struct stat status;
 	if (fstat(fileno(load->in), &status) == 0 && S_ISREG(status.st_mode))
 		load->bytes_total = (uint64_t)status.st_size;
-	int code = cli_inspect(load->cli, &load->inspector);
+	int code = cli_inspect_or_make(load->cli, &load->inspector);
 	if (code)
 		return code;
 	cli_catch_signals();
