@@ -79,8 +79,9 @@ static int put_value(larder_tenant *tenant, const char *space, const void *name,
 		return rc;
 	way = ld_way_of(tenant->cache, call, &key);
 	fill(keyspace, store, name, name_len, put);
-	if (put->hard_end_ms != 0 && put->hard_end_ms <= ld_clock_wall_ms())
-		return put->only_new ? 0 : remove_old(tenant, &key, &way);
+	/* An add must look whether there is one: it stores what is dead at once, over what a get would not find. */
+	if (!put->only_new && put->hard_end_ms != 0 && put->hard_end_ms <= ld_clock_wall_ms())
+		return remove_old(tenant, &key, &way);
 	return ld_store_put(tenant->cache->store, &key, &way, put);
 }
 

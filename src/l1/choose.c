@@ -7,8 +7,6 @@
  */
 #include "l1/choose.h"
 
-#include <stdlib.h>
-
 enum { BATCH_MAX = 256, LOOK_AT = 16, NEWEST_PERCENT = 5 };
 
 unsigned ld_choose_batch(uint64_t capacity)
@@ -23,49 +21,72 @@ size_t ld_choose_window(unsigned batch)
 	return (size_t)batch * LOOK_AT;
 }
 
-static int newest_first(const void *a, const void *b)
-{
-	const struct ld_candidate *x = a, *y = b;
+/* Orders: < 0 when a comes before b. Neither is ever 0 for two rows of different sequence. */
+typedef int (*order)(const struct ld_candidate *a, const struct ld_candidate *b);
 
-	return x->seq < y->seq ? 1 : x->seq > y->seq ? -1 : 0;
+static int newer(const struct ld_candidate *a, const struct ld_candidate *b)
+{
+	return a->seq > b->seq ? -1 : a->seq < b->seq;
 }
 
-static int victims_first(const void *a, const void *b)
+/* The dead and the older ones before the newest. */
+static int eligible_first(const struct ld_candidate *a, const struct ld_candidate *b)
 {
-	const struct ld_candidate *x = a, *y = b;
-
-	if (x->dead != y->dead)
-		return x->dead ? -1 : 1;
-	if (x->estimate != y->estimate)
-		return x->estimate < y->estimate ? -1 : 1;
-	return newest_first(a, b);
+	if (a->dead != b->dead)
+		return a->dead ? -1 : 1;
+	return newer(b, a);
 }
 
-/* Move the newest ones behind the others; returns how many are left in front. The dead are never among those left alone. */
-static size_t protect_newest(struct ld_candidate *window, size_t count)
+static int victims_first(const struct ld_candidate *a, const struct ld_candidate *b)
 {
-	size_t spare = count * NEWEST_PERCENT / 100, kept = count;
+	if (a->dead != b->dead)
+		return a->dead ? -1 : 1;
+	if (a->estimate != b->estimate)
+		return a->estimate < b->estimate ? -1 : 1;
+	return newer(a, b);
+}
 
-	qsort(window, count, sizeof(*window), newest_first);
-	for (size_t i = 0; spare > 0 && i < kept; spare--) {
-		struct ld_candidate swap = window[i];
+static void swap(struct ld_candidate *a, struct ld_candidate *b)
+{
+	struct ld_candidate kept = *a;
 
-		if (swap.dead) {
-			i++;
-			continue;
+	*a = *b;
+	*b = kept;
+}
+
+/* Reorder so that the first `want` rows come before all others (quickselect: Hoare 1961); a sort would do far more than is asked. */
+static void select_first(struct ld_candidate *rows, size_t count, size_t want, order before)
+{
+	size_t low = 0, high = count;
+
+	while (want > low && want < high && high - low > 1) {
+		size_t i = low, j = high - 1;
+		struct ld_candidate pivot = rows[low + (high - low - 1) / 2];
+
+		for (;;) {
+			while (before(&rows[i], &pivot) < 0)
+				i++;
+			while (before(&pivot, &rows[j]) < 0)
+				j--;
+			if (i >= j)
+				break;
+			swap(&rows[i++], &rows[j--]);
 		}
-		kept--;
-		window[i] = window[kept];
-		window[kept] = swap;
-		i++;
+		/* rows[low..j] do not come after rows[j+1..high) */
+		if (want <= j + 1)
+			high = j + 1;
+		else
+			low = j + 1;
 	}
-	return kept;
 }
 
 size_t ld_choose(struct ld_candidate *window, size_t count, unsigned batch)
 {
-	size_t eligible = protect_newest(window, count);
+	size_t eligible = count - count * NEWEST_PERCENT / 100;
 
-	qsort(window, eligible, sizeof(*window), victims_first);
-	return eligible < batch ? eligible : batch;
+	select_first(window, count, eligible, eligible_first);
+	if (eligible <= batch)
+		return eligible;
+	select_first(window, eligible, batch, victims_first);
+	return batch;
 }

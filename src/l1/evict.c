@@ -157,27 +157,6 @@ static void add_run(struct window *window, const char *tenant, int only, size_t 
 	}
 }
 
-static int by_key(const void *a, const void *b)
-{
-	const struct ld_candidate *x = a, *y = b;
-
-	if (x->key_len != y->key_len)
-		return x->key_len < y->key_len ? -1 : 1;
-	return memcmp(x->key, y->key, x->key_len);
-}
-
-/* Runs overlap in a small store: a row must not stand twice among the victims. */
-static void drop_doubles(struct window *window)
-{
-	size_t kept = 0;
-
-	qsort(window->rows, window->count, sizeof(*window->rows), by_key);
-	for (size_t i = 0; i < window->count; i++)
-		if (kept == 0 || by_key(&window->rows[kept - 1], &window->rows[i]) != 0)
-			window->rows[kept++] = window->rows[i];
-	window->count = kept;
-}
-
 static int sample(struct window *window, MDB_txn *txn, const char *tenant)
 {
 	const struct ld_env *env = &window->store->env;
@@ -200,7 +179,6 @@ static int sample(struct window *window, MDB_txn *txn, const char *tenant)
 		add_run(window, from, tenant != NULL, RUN);
 	}
 	mdb_cursor_close(window->cursor);
-	drop_doubles(window);
 	return 0;
 }
 
@@ -216,7 +194,8 @@ static void tally(struct ld_write *write, const struct ld_candidate *victim)
 			ld_tenant_count(write->accounts[i].row, ld_seg_stripe(seg), victim->dead ? LD_TC_expiries : LD_TC_evictions, 1);
 }
 
-/* Remove what is still as it was. Returns how many went, or an error. */
+/* Remove what is still as it was. Runs overlap in a small store: a row that stands twice is gone the second time. Returns how many went, or an
+ * error. */
 static int remove_victims(struct ld_write *write, struct ld_candidate *victims, size_t count)
 {
 	MDB_cursor *cursor;

@@ -46,6 +46,8 @@ struct ld_store {
 	uint64_t sweep_from_seq;
 	uint64_t random;
 	int64_t housekeeping_ms;
+	_Atomic uint32_t inline_calls; /* writes since the last share of background work, where writers do it */
+	_Atomic uint32_t inline_busy;  /* 1: a thread of this process is at it */
 };
 
 /**
@@ -144,6 +146,8 @@ int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch);
 int ld_evict_background(struct ld_store *store, int64_t end_ms);
 /** Go on with the sweep: at most `rows` rows. */
 void ld_sweep_some(struct ld_store *store, uint64_t rows);
+/** A writer's share of the background work, where writers do all of it (LARDER_EVICTOR=inline). Inside ld_enter(), outside the gate. */
+void ld_work_inline(struct ld_store *store, int64_t now_ms);
 /** Start the keeper if this process shall have one and has none yet. Called with `lock`. */
 void ld_keeper_start(struct ld_store *store);
 /** Stop it and wait for its end. Called without `lock`. */

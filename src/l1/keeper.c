@@ -24,7 +24,7 @@
 #include "base/futex.h"
 #include "shm/role.h"
 
-enum { TICK_MS = 100, ELECT_MS = 400, ROUND_MS = 50, HOUSE_MS = 1000, READERS_EVERY = 5, NICER = 2, HALVE_LINES = 4096 };
+enum { TICK_MS = 100, ELECT_MS = 400, ROUND_MS = 50, HOUSE_MS = 1000, READERS_EVERY = 5, NICER = 2, HALVE_LINES = 4096, INLINE_EVERY = 32, INLINE_ROWS = 200 };
 
 /* Rows to look at now, so that a sweep takes about the time it may. */
 static uint64_t sweep_rows(struct ld_store *store, int64_t now_ms)
@@ -124,6 +124,20 @@ int ld_store_work(struct ld_store *store, int64_t wait_ms)
 		ld_leave(store);
 	} while (rc == 0 && ld_clock_boot_ms() < end_ms && !atomic_load(&store->keeper_stop));
 	return rc;
+}
+
+/* Every few writes one of them looks at a slice of the entries, if its process has the role; evicting is done by every writer for itself. */
+void ld_work_inline(struct ld_store *store, int64_t now_ms)
+{
+	if (store->config.evictor != LD_EVICTOR_INLINE || atomic_fetch_add_explicit(&store->inline_calls, 1, memory_order_relaxed) % INLINE_EVERY != 0)
+		return;
+	if (!ld_role_hold(&store->seg, now_ms) || atomic_exchange(&store->inline_busy, 1))
+		return;
+	if (sweep_rows(store, now_ms) > 0)
+		ld_sweep_some(store, INLINE_ROWS);
+	halve(store);
+	house(store, now_ms);
+	atomic_store(&store->inline_busy, 0);
 }
 
 static void *keep(void *ctx)

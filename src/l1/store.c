@@ -245,6 +245,7 @@ static void forget_inherited(struct ld_store *store, uint64_t process)
 		ld_seg_abandon(&store->seg);
 		store->attached_by = 0;
 		atomic_store(&store->users, 0);
+		atomic_store(&store->inline_busy, 0);
 	}
 	if (store->keeper_of != process)
 		store->keeper_of = 0;

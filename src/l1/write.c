@@ -262,6 +262,7 @@ static int store_gated(struct ld_store *store, struct item *item, int64_t budget
 	} while (worth_waiting(store, rc, end_ms));
 	if (pressure.over_low || pressure.over_entries)
 		ld_role_call(&store->seg);
+	ld_work_inline(store, item->now_ms);
 	return rc;
 }
 
