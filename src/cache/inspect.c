@@ -276,5 +276,8 @@ int larder_inspect_clear(larder_inspector *inspector, const char *tenant, const 
 
 int larder_inspect_work(larder_inspector *inspector, uint32_t wait_ms)
 {
-	return is_inspector(inspector) ? ld_store_work(inspector->store, wait_ms) : LARDER_E_CLOSED;
+	if (!is_inspector(inspector))
+		return LARDER_E_CLOSED;
+	ld_store_is_agent(inspector->store);
+	return ld_store_work(inspector->store, wait_ms);
 }

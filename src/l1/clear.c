@@ -94,6 +94,7 @@ int ld_store_clear(struct ld_store *store, const char *tenant, const char *space
 	rc = clear_inside(store, tenant, space);
 	ld_gate_out(store);
 	ld_tenant_count(tenant ? ld_tenant_named(&store->seg, tenant) : &store->seg.tenants.rows[0], ld_seg_stripe(&store->seg), LD_TC_clears, 1);
+	atomic_store(&store->seg.h->sweep_soon, 1);
 	ld_role_call(&store->seg);
 	ld_leave(store);
 	return rc == 0 || rc == LARDER_E_FULL ? rc : LARDER_E_IO;

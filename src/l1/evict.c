@@ -117,10 +117,9 @@ static void add_row(struct window *window, const MDB_val *key, const MDB_val *ro
 		to->dead = 1;
 		return;
 	}
-	to->seq = entry.head.seq;
 	to->pages = entry.head.chunks + 1;
 	to->estimate = (uint8_t)ld_sketch_estimate(&window->store->seg.sketch, digest);
-	to->dead = window->now_ms >= entry.head.dead_ms;
+	to->dead = (uint8_t)ld_row_is_dead(&window->store->seg, key, row, window->now_ms, &window->wall_ms, &to->seq);
 }
 
 static int same_tenant(const MDB_val *key, const char *tenant, size_t len)

@@ -42,6 +42,7 @@ struct ld_store {
 	/* The sweep of the process that has the role: key it goes on after; a copy, so that slices need no open cursor. */
 	unsigned char sweep_key[LD_KEY_MAX];
 	size_t sweep_key_len;
+	int sweep_fast;                /* 1: it hurries */
 	int sweep_clean;               /* 1: no dead entry had to be left so far */
 	uint64_t sweep_from_seq;
 	uint64_t random;
@@ -144,6 +145,11 @@ void ld_pressure_now(const struct ld_store *store, const struct ld_tenant_row *r
 int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch);
 /** Evict in the background until below the low mark, or until end_ms. Returns 1 if something was done. */
 int ld_evict_background(struct ld_store *store, int64_t end_ms);
+/**
+ * Is nobody given this row any more: expired, past its hard end, cleared, under a barrier? ret_seq: its sequence, 0 for one that cannot be decoded
+ * (which is left to the check). wall_ms 0 = not read yet.
+ */
+int ld_row_is_dead(const struct ld_seg *seg, const MDB_val *key, const MDB_val *row, int64_t now_ms, int64_t *wall_ms, uint64_t *ret_seq);
 /** Go on with the sweep: at most `rows` rows. */
 void ld_sweep_some(struct ld_store *store, uint64_t rows);
 /** A writer's share of the background work, where writers do all of it (LARDER_EVICTOR=inline). Inside ld_enter(), outside the gate. */

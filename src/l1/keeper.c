@@ -24,7 +24,7 @@
 #include "base/futex.h"
 #include "shm/role.h"
 
-enum { TICK_MS = 100, ELECT_MS = 400, ROUND_MS = 50, HOUSE_MS = 1000, READERS_EVERY = 5, NICER = 2, HALVE_LINES = 4096, INLINE_EVERY = 32, INLINE_ROWS = 200 };
+enum { TICK_MS = 100, ELECT_MS = 400, ROUND_MS = 50, HOUSE_MS = 1000, READERS_EVERY = 5, NICER = 2, HALVE_LINES = 4096, INLINE_EVERY = 32, INLINE_ROWS = 200, HURRY_MS = 4000 };
 
 /* Rows to look at now, so that a sweep takes about the time it may. */
 static uint64_t sweep_rows(struct ld_store *store, int64_t now_ms)
@@ -33,9 +33,12 @@ static uint64_t sweep_rows(struct ld_store *store, int64_t now_ms)
 	int64_t limit_ms = (int64_t)h->params.sweep_ms, ended_ms = atomic_load(&h->sweep_ended_ms);
 	uint64_t entries = atomic_load(&h->entries), per_tick;
 
-	/* One that ended early waits for its turn. */
-	if (store->sweep_from_seq == 0 && ended_ms != 0 && now_ms - atomic_load(&h->sweep_began_ms) < limit_ms * 3 / 4)
+	/* One that ended early waits for its turn, but for a clear, whose room is wanted. */
+	if (store->sweep_from_seq == 0 && ended_ms != 0 && !atomic_load(&h->sweep_soon) &&
+	    now_ms - atomic_load(&h->sweep_began_ms) < limit_ms * 3 / 4)
 		return 0;
+	if ((store->sweep_fast || atomic_load(&h->sweep_soon)) && limit_ms > HURRY_MS)
+		limit_ms = HURRY_MS;
 	per_tick = entries * TICK_MS * 2 / (uint64_t)limit_ms + 1;
 	return per_tick < 200 ? 200 : per_tick;
 }

@@ -196,7 +196,7 @@ static uint64_t oldest_reader(struct ld_env *env)
 
 int ld_env_count_free(struct ld_env *env, MDB_txn *txn, uint64_t *ret_reusable, uint64_t *ret_pinned)
 {
-	uint64_t oldest = oldest_reader(env), id, reusable = 0, pinned = 0;
+	uint64_t oldest = oldest_reader(env), own = mdb_txn_id(txn), id, reusable = 0, pinned = 0;
 	MDB_val key, data;
 	MDB_cursor *cursor;
 	int rc = mdb_cursor_open(txn, 0, &cursor); /* table 0 is the free list: transaction id, then a count and page numbers */
@@ -210,8 +210,8 @@ int ld_env_count_free(struct ld_env *env, MDB_txn *txn, uint64_t *ret_reusable, 
 			continue;
 		memcpy(&id, key.mv_data, sizeof(id));
 		memcpy(&pages, data.mv_data, sizeof(pages));
-		/* LMDB takes what was freed before the oldest snapshot. */
-		if (id < oldest)
+		/* LMDB takes what was freed before the oldest snapshot; if that is the newest one, the rest comes free with the next commit. */
+		if (id < oldest || oldest >= own)
 			reusable += pages;
 		else
 			pinned += pages;

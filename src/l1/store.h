@@ -155,6 +155,8 @@ int ld_store_scan(struct ld_store *store, const struct ld_scan *scan);
 /** larder_inspect_check(). */
 int ld_store_check(struct ld_store *store, int repair, larder_finding_fn fn, larder_progress_fn progress, void *ctx, uint64_t *ret_found);
 
+/** This process is there for the background work alone; shown in listings of slots. */
+void ld_store_is_agent(struct ld_store *store);
 /** Background work for at most wait_ms; larder_inspect_work(). */
 int ld_store_work(struct ld_store *store, int64_t wait_ms);
 

@@ -29,18 +29,10 @@ struct slice {
 	int at_end;
 };
 
-static const struct ld_tenant_row *row_of(struct ld_store *store, const unsigned char *key, size_t tenant_len, char ret_name[LARDER_TENANT_MAX + 1])
-{
-	memcpy(ret_name, key, tenant_len);
-	ret_name[tenant_len] = 0;
-	return ld_tenant_named(&store->seg, ret_name);
-}
-
-static int is_dead(struct slice *slice, const MDB_val *key, const MDB_val *row, uint64_t *ret_seq)
+int ld_row_is_dead(const struct ld_seg *seg, const MDB_val *key, const MDB_val *row, int64_t now_ms, int64_t *wall_ms, uint64_t *ret_seq)
 {
 	size_t tenant_len = ld_entry_key_tenant(key->mv_data, key->mv_size);
 	char tenant[LARDER_TENANT_MAX + 1], space[LARDER_SPACE_MAX + 1];
-	const struct ld_tenant_row *account;
 	struct ld_hidden hidden;
 	struct ld_entry entry;
 
@@ -48,11 +40,17 @@ static int is_dead(struct slice *slice, const MDB_val *key, const MDB_val *row, 
 	if (tenant_len == 0 || ld_entry_decode(row->mv_data, row->mv_size, &entry) != 0)
 		return 0;
 	*ret_seq = entry.head.seq;
-	account = row_of(slice->store, key->mv_data, tenant_len, tenant);
+	memcpy(tenant, key->mv_data, tenant_len);
+	tenant[tenant_len] = 0;
 	memcpy(space, entry.space, entry.head.space_len);
 	space[entry.head.space_len] = 0;
-	hidden = ld_hidden_of(&slice->store->seg, account, ld_store_tag(tenant, space), (const unsigned char *)key->mv_data + tenant_len + 1);
-	return (ld_entry_state(&entry.head, &hidden, slice->now_ms, &slice->wall_ms) & (LARDER_IS_FRESH | LARDER_IS_STALE)) == 0;
+	hidden = ld_hidden_of(seg, ld_tenant_named(seg, tenant), ld_store_tag(tenant, space), (const unsigned char *)key->mv_data + tenant_len + 1);
+	return (ld_entry_state(&entry.head, &hidden, now_ms, wall_ms) & (LARDER_IS_FRESH | LARDER_IS_STALE)) == 0;
+}
+
+static int is_dead(struct slice *slice, const MDB_val *key, const MDB_val *row, uint64_t *ret_seq)
+{
+	return ld_row_is_dead(&slice->store->seg, key, row, slice->now_ms, &slice->wall_ms, ret_seq);
 }
 
 static int look(struct slice *slice, MDB_txn *txn)
@@ -134,6 +132,7 @@ static void begin(struct ld_store *store, int64_t now_ms)
 {
 	store->sweep_key_len = 0;
 	store->sweep_clean = 1;
+	store->sweep_fast = (int)atomic_exchange(&store->seg.h->sweep_soon, 0);
 	store->sweep_from_seq = atomic_load(&store->seg.h->write_seq);
 	atomic_store(&store->seg.h->sweep_began_ms, now_ms);
 }

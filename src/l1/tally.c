@@ -145,6 +145,17 @@ static void describe(const struct ld_seg *seg, uint32_t index, int64_t now_ms, s
 	to->gate = atomic_load(&seg->h->write_gate.holder) == number;
 }
 
+void ld_store_is_agent(struct ld_store *store)
+{
+	int64_t now_ms;
+
+	if (store->config.self.role == LD_ROLE_AGENT || ld_enter(store, store->config.wait_ms, &now_ms) != 0)
+		return;
+	store->config.self.role = LD_ROLE_AGENT;
+	atomic_store(&store->seg.slots[store->seg.slot].role, LD_ROLE_AGENT);
+	ld_leave(store);
+}
+
 int ld_store_slots(struct ld_store *store, larder_slot_fn fn, void *ctx)
 {
 	int rc = 0;

@@ -27,7 +27,7 @@
 #include "base/futex.h"
 
 /* Longest sleep without asking whether the holder lives; how long a hungry waiter keeps newcomers back; looks before the first sleep. */
-enum { SLICE_MS = 2, STAND_BACK_MS = 3, SPINS = 60, PAUSES = 20 };
+enum { SLICE_MS = 2, STAND_BACK_MS = 3, SPINS = 60, PAUSES = 20, STOPPED_BUDGETS = 5 };
 
 static void pause_briefly(void)
 {
@@ -48,12 +48,12 @@ static int try_take(struct ld_gate *gate, uint64_t from, uint64_t self)
 	return 1;
 }
 
-/* Is it worth waiting for this holder? Until it has had the gate for as long as we may wait, or our own time is over. */
+/* Is it worth waiting for this holder? Until our own time is over, or it has had the gate for so long that it is stopped, not just preempted. */
 static int64_t time_left(struct ld_gate *gate, int64_t start_ms, int64_t now_ms, int64_t budget_ms)
 {
 	int64_t since = atomic_load_explicit(&gate->since_ms, memory_order_relaxed);
 	int64_t own = start_ms + budget_ms - now_ms;
-	int64_t holders = since + budget_ms - now_ms;
+	int64_t holders = since + STOPPED_BUDGETS * budget_ms - now_ms;
 
 	return since == 0 || own < holders ? own : holders;
 }

@@ -36,8 +36,8 @@ enum ld_gate_result {
 };
 
 /**
- * Take it, waiting for at most budget_ms. When the present holder has it for longer than budget_ms already, it is not waited for at
- * all: one caller learns that a holder is stopped, the others need not each find out.
+ * Take it, waiting for at most budget_ms. When the present holder has it for longer than five times that already, it is not waited
+ * for at all: the first callers learn that a holder is stopped, the others need not each find out.
  */
 enum ld_gate_result ld_gate_take(struct ld_gate *gate, const struct ld_gate_user *user, int64_t budget_ms);
 

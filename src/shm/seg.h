@@ -108,6 +108,7 @@ struct ld_seg_header {
 	_Atomic uint32_t evictor_asleep;      /* 1: it sleeps and wants to be called */
 	_Atomic int64_t sweep_began_ms;       /* present sweep */
 	_Atomic int64_t sweep_ended_ms;       /* last full sweep; 0 = none yet */
+	_Atomic uint32_t sweep_soon;          /* 1: something was cleared, the next sweep begins at once and hurries */
 	_Atomic uint64_t accesses_halved;     /* accesses that had been counted at the last halving */
 	_Atomic uint64_t halve_next;          /* line at which a halving goes on; 0 = none in progress */
 
