@@ -17,6 +17,9 @@ fi
 nothing 'every setting is in larder(5), once' "$(for id in $rows; do
 	[ "$(grep -c "^\.It Ev LARDER_$id\$" "$page5")" = 1 ] || echo "LARDER_$id"
 done)"
+nothing 'every setting is in the README' "$(for id in $rows; do
+	grep -q "^| \`LARDER_$id\` |" "$top_srcdir/README.md" || echo "LARDER_$id"
+done)"
 nothing 'larder(5) has no other setting' "$(sed -n 's/^\.It Ev LARDER_\(.*\)/\1/p' "$page5" | while read -r id; do
 	echo "$rows" | grep -qx "$id" || echo "LARDER_$id"
 done)"

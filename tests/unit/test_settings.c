@@ -160,7 +160,7 @@ static const struct value_case value_cases[] = {
 	{ LD_TIME, "3651d", 0, TEN_YEARS, 0, "X=3651d: out of range, allowed 0..3650d" },
 	{ LD_TIME, "-1s", 0, TEN_YEARS, 0, "X=-1s: out of range, allowed 0..3650d" },
 	{ LD_TIME, "106751991168d", 0, TEN_YEARS, 0, "X=106751991168d: out of range, allowed 0..3650d" },
-	{ LD_TIME, "1.5s", 0, TEN_YEARS, 0, 
+	{ LD_TIME, "1.5s", 0, TEN_YEARS, 0,
 	  "X=1.5s: a fraction, which is not taken: write it in a smaller unit, allowed 0..3650d" },
 	{ LD_TIME, "1M", 0, TEN_YEARS, 0, NOT_TIME("1M") },
 	{ LD_TIME, "1S", 0, TEN_YEARS, 0, NOT_TIME("1S") },
