@@ -75,8 +75,9 @@ static int act(struct ld_fault_plan *plan)
 	atomic_fetch_add(&plan->acted, 1);
 	if (action == LD_FAULT_KILL)
 		die();
+	/* To this thread: a signal to the process may be taken by another one, and this one would go on for a moment. */
 	if (action == LD_FAULT_STOP)
-		(void)kill(getpid(), SIGSTOP);
+		(void)raise(SIGSTOP);
 	return action == LD_FAULT_ERROR ? atomic_load(&plan->error) : 0;
 }
 

@@ -23,6 +23,8 @@
 static _Thread_local unsigned home;
 static _Atomic unsigned homes;
 
+enum { BRIEF_MS = 5 };
+
 static unsigned home_of_thread(void)
 {
 	if (home == 0)
@@ -95,18 +97,37 @@ static int begin_new(struct ld_env *env, const struct ld_env_gate *gate, MDB_txn
 	return ld_env_error(rc) == LARDER_E_CORRUPT ? LARDER_E_CORRUPT : LARDER_UNAVAILABLE;
 }
 
-int ld_env_read_begin(struct ld_env *env, const struct ld_env_gate *gate, MDB_txn **ret_txn)
+/* Of another thread that has put it back. 0, or -1. */
+static int renew_pooled(struct ld_env *env, MDB_txn **ret_txn)
 {
 	MDB_txn *txn = take_pooled(env);
 
 	if (!txn)
-		return begin_new(env, gate, ret_txn);
+		return -1;
 	if (mdb_txn_renew(txn) != 0) {
 		mdb_txn_abort(txn);
-		return begin_new(env, gate, ret_txn);
+		return -1;
 	}
 	*ret_txn = txn;
 	return 0;
+}
+
+/* Where the read gate is held by a stopped process, what another thread puts back will do: look for it again after a moment, and at the end. */
+int ld_env_read_begin(struct ld_env *env, const struct ld_env_gate *gate, MDB_txn **ret_txn)
+{
+	int64_t brief_ms = gate->budget_ms < BRIEF_MS ? gate->budget_ms : BRIEF_MS;
+	const struct ld_env_gate first = { gate->seg, brief_ms }, rest = { gate->seg, gate->budget_ms - brief_ms };
+	int rc;
+
+	if (renew_pooled(env, ret_txn) == 0)
+		return 0;
+	rc = begin_new(env, &first, ret_txn);
+	if (rc != LARDER_UNAVAILABLE || larder_reason() != LARDER_REASON_READ_GATE)
+		return rc;
+	if (renew_pooled(env, ret_txn) == 0)
+		return 0;
+	rc = begin_new(env, &rest, ret_txn);
+	return rc == LARDER_UNAVAILABLE && larder_reason() == LARDER_REASON_READ_GATE && renew_pooled(env, ret_txn) == 0 ? 0 : rc;
 }
 
 void ld_env_read_end(struct ld_env *env, MDB_txn *txn)

@@ -300,6 +300,14 @@ static int free_pages(struct ld_store *store, uint64_t need, uint64_t *ret_pages
 		return 0;
 	rc = count_free(store, now_ms);
 	*ret_pages = atomic_load(&h->reusable_pages);
+	/* A reader that was killed keeps its snapshot until somebody looks: look now. */
+	if (rc == 0 && *ret_pages < need && atomic_load(&h->pinned_since_ms) != 0) {
+		const struct ld_env_gate gate = { &store->seg, store->config.wait_ms };
+
+		if (ld_env_clear_readers(&store->env, &gate) > 0)
+			rc = count_free(store, now_ms);
+		*ret_pages = atomic_load(&h->reusable_pages);
+	}
 	atomic_store(&h->short_of_room, *ret_pages < need);
 	return rc;
 }

@@ -100,7 +100,6 @@ damage() {
 }
 
 counter() {
-	larder stat --json --section counters | json .counters | grep -q '^[0-9]*$'
 	larder stat --json --section counters | perl -MJSON::PP -e '
 		local $/; my $stat = decode_json(<STDIN>);
 		for (@{ $stat->{counters} }) { print "$_->{value}\n" if $_->{name} eq $ARGV[0] }' "$1"

@@ -111,12 +111,12 @@ load helper
 	equal "$(json .flags <<< "$output")" 3735928559
 	equal "$(json .source <<< "$output")" l1
 	fresh=$(json .fresh_ms <<< "$output")
-	[ "$fresh" -gt 540000 ] && [ "$fresh" -le 600000 ]
+	between "$fresh" 540000 600000
 	left=$(json .left_ms <<< "$output")
-	[ "$left" -gt 4140000 ] && [ "$left" -le 4200000 ]
+	between "$left" 4140000 4200000
 	hard=$(json .hard_end_ms <<< "$output")
 	now=$(date +%s%3N)
-	[ "$hard" -gt $((now + 7100000)) ] && [ "$hard" -le $((now + 7200000)) ]
+	between "$hard" $((now + 7100000)) $((now + 7200000))
 	equal "$(json .value <<< "$output")" "(none)"
 }
 

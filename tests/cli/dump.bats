@@ -29,9 +29,7 @@ fill() {
 	larder dump > "$BATS_TEST_TMPDIR/out"
 	equal "$(wc -l < "$BATS_TEST_TMPDIR/out")" 5
 	equal "$(head -1 "$BATS_TEST_TMPDIR/out" | tr -s ' ')" "TENANT SPACE NAME KEY CREATED EXPIRES STATE SIZE HITS FLAGS"
-	! grep -q $'\t' "$BATS_TEST_TMPDIR/out"
-	! grep -q $'\033' "$BATS_TEST_TMPDIR/out"
-	! grep -q ' $' "$BATS_TEST_TMPDIR/out"
+	equal "$(grep -c $'\t\|\033\| $' "$BATS_TEST_TMPDIR/out")" 0
 	# Each title stands where its column begins, or, of numbers, ends.
 	key=$(head -1 "$BATS_TEST_TMPDIR/out" | grep -bo KEY | cut -d: -f1)
 	equal "$(sed 1d "$BATS_TEST_TMPDIR/out" | cut -c$((key + 1))-$((key + 64)) | grep -cE '^[0-9a-f]{64}$')" 4
@@ -66,9 +64,9 @@ fill() {
 	[[ $(json .key <<< "$line") =~ ^[0-9a-f]{64}$ ]]
 	created=$(json .created_ms <<< "$line") expires=$(json .expires_ms <<< "$line") dead=$(json .dead_ms <<< "$line")
 	now=$(date +%s%3N)
-	[ "$created" -le "$now" ] && [ "$created" -gt $((now - 60000)) ]
+	between "$created" $((now - 60000)) "$now"
 	# The policy's hour; the two are computed from one clock and may differ by the rounding.
-	[ $((expires - created)) -ge 3599990 ] && [ $((expires - created)) -le 3600010 ]
+	between $((expires - created)) 3599990 3600010
 	equal "$expires" "$dead"
 	[ "$(json .fresh_ms <<< "$line")" -le 3600000 ]
 	[ "$(json .left_ms <<< "$line")" -gt 3500000 ]

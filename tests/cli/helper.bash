@@ -67,11 +67,11 @@ ends() {
 	[ "$code" -eq "$2" ] || fail "exit code $code, expected $2"
 }
 
-# until_true COMMAND...: try again until it succeeds, for 20 seconds at most.
+# until_true COMMAND...: try again until it succeeds, for a minute at most.
 until_true() {
-	local end=$((SECONDS + 20))
+	local end=$((SECONDS + 60))
 	until "$@" > /dev/null 2>&1; do
-		[ "$SECONDS" -lt "$end" ] || fail "not within 20 seconds: $*"
+		[ "$SECONDS" -lt "$end" ] || fail "not within a minute: $*"
 	done
 }
 
@@ -98,6 +98,12 @@ lacks() {
 
 equal() {
 	[ "$1" = "$2" ] || fail "'$1' is not '$2'"
+}
+
+# between NUMBER LOW HIGH, both included.
+between() {
+	[ "$1" -ge "$2" ] || fail "$1 is below $2"
+	[ "$1" -le "$3" ] || fail "$1 is above $3"
 }
 
 # json PATH: the value at a path such as .cache.entries or .0.name of the JSON on stdin; "(none)" when there is none. Fails when the

@@ -56,7 +56,7 @@ fill() {
 	after=$(larder dump --json --tenant acme | grep '"name":"token"')
 	for field in expires_ms dead_ms; do
 		difference=$(($(json .$field <<< "$after") - $(json .$field <<< "$before")))
-		[ "$difference" -ge -50 ] && [ "$difference" -le 50 ]
+		between "$difference" -50 50
 	done
 }
 
@@ -130,7 +130,7 @@ fill() {
 	exits 0 larder get --json acme named old
 	equal "$(json .result <<< "$output")" LARDER_STALE
 	left=$(json .left_ms <<< "$output")
-	[ "$left" -gt 3500000 ] && [ "$left" -le 3600000 ]
+	between "$left" 3500000 3600000
 }
 
 @test "a value longer than the cache takes is a bad line" {

@@ -132,16 +132,16 @@ figure_in() {
 }
 
 @test "killed workers are replaced, and no value is wrong" {
-	replay 0 --kill-every 20ms --generate zipf:1,keys=20000,requests=2000000
+	replay 0 --kill-every 10ms --generate zipf:1,keys=20000,requests=500K
 	figure_in killed 3 999999999
 	figure died 0
 	figure together.wrong_values 0
-	figure_in together.gets 1900001 999999999
+	figure_in together.gets 490000 510000
 }
 
 # start_long: a replay that lasts longer than any of these tests, with four workers. Its pid is in $started_pid.
 start_long() {
-	start replay "$LARDER" replay --quiet --generate zipf:1,keys=1000,requests=50M
+	start replay "$LARDER" replay --quiet --value-size 16K --generate zipf:1,keys=1000,requests=5M,scan=0
 	until_true four_workers
 }
 
@@ -163,7 +163,7 @@ gone() {
 	pids=$(workers)
 	kill -INT "$started_pid"
 	ends "$started_pid" 130
-	grep -q '^stopped    after .* of 50,000,000 requests' replay.out
+	grep -q '^stopped    after .* of 5,000,000 requests' replay.out
 	grep -q '^all ' replay.out
 	for pid in $pids; do
 		gone "$pid"

@@ -1,3 +1,26 @@
 # SPDX-License-Identifier: MIT
-# Tests with several processes; all run with fault points, for that is how a process is killed or stopped at a known place.
-# A row: multi_tests += tests/multi/multi_X, then its _SOURCES, _CPPFLAGS = $(fault_cppflags) and _LDADD = $(fault_libs).
+# Tests with several processes; all run with fault points, for that is how a process is killed or stopped at a known place. A new test is
+# one block. LARDER_TEST_LONG=1 makes their long forms, LARDER_TEST_SEED=N repeats a run.
+
+multi_cppflags = $(fault_cppflags) -I$(top_srcdir)/tests
+multi_lib = tests/lib/team.c tests/lib/team.h tests/lib/sample.c tests/lib/sample.h
+
+multi_tests += tests/multi/test_kill
+tests_multi_test_kill_SOURCES = tests/multi/test_kill.c $(multi_lib)
+tests_multi_test_kill_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_kill_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_stop
+tests_multi_test_stop_SOURCES = tests/multi/test_stop.c $(multi_lib)
+tests_multi_test_stop_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_stop_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_evictor
+tests_multi_test_evictor_SOURCES = tests/multi/test_evictor.c $(multi_lib)
+tests_multi_test_evictor_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_evictor_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_churn
+tests_multi_test_churn_SOURCES = tests/multi/test_churn.c $(multi_lib)
+tests_multi_test_churn_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_churn_LDADD = $(fault_libs)

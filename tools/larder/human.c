@@ -79,7 +79,7 @@ const char *human_time(char *buffer, int64_t wall_ms)
 	time_t seconds = (time_t)(wall_ms / 1000);
 	struct tm parts;
 	if (wall_ms <= 0 || !gmtime_r(&seconds, &parts)) {
-		strcpy(buffer, "-");
+		memcpy(buffer, "-", 2);
 		return buffer;
 	}
 	char head[32];
@@ -149,7 +149,7 @@ int human_parse_time(const char *text, int64_t *ret_ms)
 	if (!*rest)
 		rest = "ms";
 	for (size_t i = 0; i < TIME_UNITS; i++) {
-		if (strcmp(rest, time_units[i].name))
+		if (strcmp(rest, time_units[i].name) != 0)
 			continue;
 		value *= (double)time_units[i].factor;
 		if (value > (double)LARDER_TTL_MAX_MS)
