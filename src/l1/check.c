@@ -391,7 +391,8 @@ int ld_store_check(struct ld_store *store, int repair, larder_finding_fn fn, lar
 
 	if (rc != 0)
 		return rc;
-	check.from_seq = atomic_load(&store->seg.h->write_seq);
+	/* Of one that is still going on the row may be missing in the first snapshot, and the chunks be there in the last. */
+	check.from_seq = ld_finished_seq(&store->seg);
 	ld_leave(store);
 	rc = ld_store_scan(store, &scan);
 	if (rc == 0)

@@ -9,7 +9,7 @@
  *   killed before the word       nothing happened, the call never returned.
  *   killed between word and      hidden, and not remembered in the store: it holds as long as the segment, which is as long as the store file.
  *   commit
- *   the commit fails             as above; the caller is told. The next transaction has the same sequence, and its entries are not below it.
+ *   the commit fails             as above; the caller is told. Later transactions have higher sequences.
  */
 #include "l1/inside.h"
 

@@ -29,7 +29,7 @@ struct ld_entry_head {
 	uint64_t row_sum;         /* of the row after this word */
 	uint64_t value_sum;       /* of the whole value, if it has chunks; else 0 */
 	uint64_t digest_tail;     /* last 8 bytes of the digest: a row under a wrong key is noticed */
-	uint64_t seq;             /* write transaction: file generation << 48 | LMDB transaction id */
+	uint64_t seq;             /* write transaction: file generation << 48 | its number, never used again */
 	uint64_t chunk_id;        /* 0 = no chunks */
 	int64_t created_ms;       /* boot clock, as the next two */
 	int64_t fresh_until_ms;

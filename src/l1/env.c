@@ -21,6 +21,7 @@
 
 #include <larder/larder.h>
 
+#include "base/errors.h"
 #include "base/fault.h"
 
 enum { FILE_NAME_MAX = 80, PATH_SIZE = 4200, TABLES = 4, READER_B = 64, LOCK_HEAD_B = 256 };
@@ -42,8 +43,11 @@ int ld_env_error(int lmdb_code)
 		return LARDER_MISS;
 	case MDB_MAP_FULL:
 	case MDB_TXN_FULL:
+		ld_reason_set(LARDER_REASON_FULL);
+		return LARDER_E_FULL;
 	case ENOSPC:
 	case EDQUOT:
+		ld_reason_set(LARDER_REASON_DISK);
 		return LARDER_E_FULL;
 	case MDB_PAGE_NOTFOUND:
 	case MDB_CORRUPTED:

@@ -100,7 +100,7 @@ int ld_env_use(const struct ld_env *env, MDB_txn *txn, struct ld_env_use *ret_us
 /** Walk the free list, in a read transaction: pages that a write transaction could take now, and those that a reader keeps back. */
 int ld_env_count_free(struct ld_env *env, MDB_txn *txn, uint64_t *ret_reusable, uint64_t *ret_pinned);
 
-/** LMDB's code to ours: 0, LARDER_MISS (not found), LARDER_E_FULL, LARDER_E_CORRUPT, LARDER_E_NOMEM, LARDER_E_IO, LARDER_E_BUG. */
+/** LMDB's code to ours, with the thread's reason for what is full: 0, LARDER_MISS (not found), LARDER_E_FULL, LARDER_E_CORRUPT, LARDER_E_NOMEM, LARDER_E_IO, LARDER_E_BUG. */
 int ld_env_error(int lmdb_code);
 
 /** Our number of a reader or gate user in this process. */

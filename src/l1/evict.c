@@ -19,7 +19,8 @@
 #include "base/mem.h"
 #include "l1/choose.h"
 
-enum { RUN = 16, RUNS_MAX = 256, PAGES_AT_ONCE = 2048 };
+/* Pages freed at once: LMDB writes their numbers as one record, which needs contiguous pages when it is longer than one. */
+enum { RUN = 16, RUNS_MAX = 256, PAGES_AT_ONCE = 384 };
 
 static uint64_t next_random(struct ld_store *store)
 {

@@ -108,6 +108,14 @@ enum { LD_ACCOUNTS = 64 };
 int ld_gate_in(struct ld_store *store, int64_t budget_ms);
 void ld_gate_out(struct ld_store *store);
 
+/** Every transaction up to this sequence has ended: read the sequence first, then see whether anybody is inside the gate. */
+static inline uint64_t ld_finished_seq(const struct ld_seg *seg)
+{
+	uint64_t last = atomic_load(&seg->h->write_seq);
+
+	return last != 0 && atomic_load(&seg->h->write_gate.holder) != 0 ? last - 1 : last;
+}
+
 /** Begin and end a transaction inside the gate. An LMDB error is mapped; the transaction is then gone. */
 int ld_write_begin(struct ld_write *write, struct ld_store *store, struct ld_account *accounts);
 int ld_write_commit(struct ld_write *write);

@@ -133,7 +133,8 @@ static void begin(struct ld_store *store, int64_t now_ms)
 	store->sweep_key_len = 0;
 	store->sweep_clean = 1;
 	store->sweep_fast = (int)atomic_exchange(&store->seg.h->sweep_soon, 0);
-	store->sweep_from_seq = atomic_load(&store->seg.h->write_seq);
+	/* A clear that is still going on may have hidden nothing yet: what is passed by now is not gone when it has. */
+	store->sweep_from_seq = ld_finished_seq(&store->seg);
 	atomic_store(&store->seg.h->sweep_began_ms, now_ms);
 }
 

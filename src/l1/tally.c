@@ -200,6 +200,7 @@ int ld_store_readers(struct ld_store *store, larder_reader_fn fn, void *ctx)
 {
 	uint64_t last, oldest = UINT64_MAX;
 	struct ld_env_reader *rows;
+	MDB_envinfo info;
 	unsigned count = 0;
 	int64_t now_ms;
 	int rc = ld_enter(store, store->config.wait_ms, &now_ms);
@@ -207,7 +208,7 @@ int ld_store_readers(struct ld_store *store, larder_reader_fn fn, void *ctx)
 	if (rc != 0)
 		return rc;
 	rows = copy_readers(store, &count);
-	last = atomic_load(&store->seg.h->write_seq) & ((UINT64_C(1) << 48) - 1);
+	last = mdb_env_info(store->env.lmdb, &info) == 0 ? info.me_last_txnid : 0;
 	ld_leave(store);
 	if (!rows) {
 		ld_reason_set(LARDER_REASON_NOMEM);

@@ -7,7 +7,7 @@
  *
  *   killed inside the gate          the next one takes the gate over, remembers in `recover` that LMDB is not recovered, passes the read gate
  *                                   too (recovery takes LMDB's reader mutex) and lets LMDB recover; then clears `recover`.
- *   killed before the commit        LMDB's last meta page stands: nothing happened. `write_seq` may be one too high: harmless, it is a bound.
+ *   killed before the commit        LMDB's last meta page stands: nothing happened. `write_seq` is one too high: harmless, it is a bound.
  *   killed between commit and       used_pages, entries and an account in the segment are one transaction old; the next commit of any writer
  *   mirrors                         (of that tenant) puts them right.
  *   stopped inside the gate         nobody takes it; others time out, at once after the first (shm/gate.h).
@@ -68,6 +68,19 @@ void ld_gate_out(struct ld_store *store)
 	ld_gate_leave(&store->seg.h->write_gate);
 }
 
+/*
+ * Its sequence: one more than any that was ever begun. LMDB's own id would not do, for after an aborted or failed transaction the next one has it
+ * again, and a barrier that was raised to the failed one's sequence would hide what the next one stores.
+ */
+static uint64_t next_seq(struct ld_store *store)
+{
+	uint64_t last = atomic_load(&store->seg.h->write_seq), base = store->env.base_seq;
+	uint64_t seq = (last > base ? last : base) + 1;
+
+	atomic_store(&store->seg.h->write_seq, seq);
+	return seq;
+}
+
 int ld_write_begin(struct ld_write *write, struct ld_store *store, struct ld_account *accounts)
 {
 	int rc = LD_FAULT(txn_begin);
@@ -80,8 +93,7 @@ int ld_write_begin(struct ld_write *write, struct ld_store *store, struct ld_acc
 	rc = rc ? rc : mdb_txn_begin(store->env.lmdb, NULL, 0, &write->txn);
 	if (rc != 0)
 		return ld_env_error(rc);
-	write->seq = store->env.base_seq | mdb_txn_id(write->txn);
-	atomic_store(&store->seg.h->write_seq, write->seq);
+	write->seq = next_seq(store);
 	rc = ld_env_use(&store->env, write->txn, &write->use);
 	if (rc != 0)
 		ld_write_abort(write);

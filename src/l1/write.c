@@ -45,10 +45,10 @@ static void raise_barrier_from_outside(struct ld_store *store, const struct ld_k
 	ld_problems_free(&problems);
 }
 
-/* Error of a transaction to the reason that the caller may ask for. LARDER_E_FULL may have set PINNED already. */
+/* Error of a transaction to the reason that the caller may ask for. What was full has been said where it was found. */
 static void tell_reason(int rc)
 {
-	if (rc == LARDER_E_FULL && (larder_reason() == LARDER_REASON_PINNED || larder_reason() == LARDER_REASON_FULL))
+	if (rc == LARDER_E_FULL && larder_reason() != LARDER_REASON_NONE)
 		return;
 	ld_reason_set(rc == LARDER_E_FULL ? LARDER_REASON_DISK : rc == LARDER_E_NOMEM ? LARDER_REASON_NOMEM :
 	    rc == LARDER_E_CORRUPT ? LARDER_REASON_CORRUPT : LARDER_REASON_DISK);
@@ -225,6 +225,8 @@ static int store_inside(struct ld_store *store, struct item *item, const struct 
 		return LARDER_E_FULL;
 	}
 	rc = store_once(store, item);
+	if (rc == LARDER_E_FULL)
+		atomic_store(&store->seg.h->reusable_pages, 0);
 	/* Full all the same: a large value, or free pages in the wrong places. Once more after a batch, unless a reader pins what would be freed. */
 	if (rc != LARDER_E_FULL || !pressure.over_low || atomic_load(&store->seg.h->pinned_since_ms) || ld_evict_inside(store, NULL, INLINE_BATCH) <= 0)
 		return rc;
@@ -238,7 +240,8 @@ static int worth_waiting(const struct ld_store *store, int rc, int64_t end_ms)
 	int64_t since_ms = atomic_load(&store->seg.h->pinned_since_ms), now_ms = ld_clock_boot_ms();
 	const struct timespec pause = { 0, 500000L };
 
-	if (rc != LARDER_E_FULL || larder_reason() != LARDER_REASON_PINNED || now_ms >= end_ms || now_ms - since_ms > PINNED_FOR_GOOD_MS)
+	if (rc != LARDER_E_FULL || since_ms == 0 || larder_reason() == LARDER_REASON_DISK || now_ms >= end_ms ||
+	    now_ms - since_ms > PINNED_FOR_GOOD_MS)
 		return 0;
 	nanosleep(&pause, NULL);
 	ld_reason_set(LARDER_REASON_NONE);
@@ -433,6 +436,9 @@ static int touch_once(struct ld_store *store, const struct ld_key *key, int64_t 
 	    !(ld_entry_state(&entry.head, &hidden, now_ms, &wall_ms) & (LARDER_IS_FRESH | LARDER_IS_STALE))))
 		rc = LARDER_MISS;
 	if (rc == 0) {
+		/* "Not found" is never stale: a window after its end would let a touch revive what a get does not find. */
+		if (entry.head.bits & LD_ENTRY_ABSENT)
+			stale_ms = 0;
 		memcpy(copy, row.mv_data, row.mv_size);
 		ld_entry_retime(copy, row.mv_size, now_ms + ttl_ms, now_ms + ttl_ms + stale_ms);
 		row.mv_data = copy;

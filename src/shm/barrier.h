@@ -12,7 +12,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { LD_BARRIERS = 4096 };
+/** A mark hides one in so many entries besides its own key's. */
+enum { LD_BARRIERS = 32768 };
 
 /** *word = max(*word, seq), seen by every load that starts after this returned. */
 void ld_seq_raise(_Atomic uint64_t *word, uint64_t seq);

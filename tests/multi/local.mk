@@ -24,3 +24,13 @@ multi_tests += tests/multi/test_churn
 tests_multi_test_churn_SOURCES = tests/multi/test_churn.c $(multi_lib)
 tests_multi_test_churn_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_churn_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_fair
+tests_multi_test_fair_SOURCES = tests/multi/test_fair.c $(multi_lib)
+tests_multi_test_fair_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_fair_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_fork
+tests_multi_test_fork_SOURCES = tests/multi/test_fork.c $(multi_lib)
+tests_multi_test_fork_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_fork_LDADD = $(fault_libs)
