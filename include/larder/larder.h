@@ -336,8 +336,9 @@ LARDER_API LARDER_CHECK int larder_set_absent(larder_tenant *tenant, const char 
  * Store a value only if a get would find none: one atomic step over all processes. Of any number of concurrent adds of one
  * key exactly one returns 0. A stale or a remembered absent entry is no obstacle to it.
  *
- * Returns   0 stored; LARDER_EXISTS; LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO it could not be done (never
- *           LARDER_UNAVAILABLE: going on as if it had been stored would be wrong); errors of larder_set()
+ * Returns   0 stored; LARDER_EXISTS; LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO it could not be done and nothing at all changed (never
+ *           LARDER_UNAVAILABLE: going on as if it had been stored would be wrong; LARDER_E_BUSY while the cache is off, too);
+ *           errors of larder_set()
  */
 LARDER_API LARDER_CHECK int larder_add(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
     const void *data, size_t len, const struct larder_store *store, const struct larder_call *call);

@@ -58,6 +58,9 @@ struct ld_store {
 int ld_enter(struct ld_store *store, int64_t budget_ms, int64_t *ret_now_ms);
 void ld_leave(struct ld_store *store);
 
+/** Wake the background work, if we are here; never attaches. */
+void ld_call_keeper(struct ld_store *store);
+
 /** The store is damaged or vanished: make a new one, once for all processes. Not from inside ld_enter(). */
 void ld_store_condemn(struct ld_store *store, uint32_t generation, const char *why, int aside);
 

@@ -179,8 +179,7 @@ void ld_keeper_stop(struct ld_store *store)
 		return;
 	atomic_store(&store->keeper_stop, 1);
 	ld_futex_wake(&store->keeper_stop, 1);
-	if (atomic_load(&store->here) != 0)
-		ld_role_call(&store->seg);
+	ld_call_keeper(store);
 	pthread_join(store->keeper, NULL);
 	store->keeper_of = 0;
 }

@@ -404,6 +404,14 @@ void ld_leave(struct ld_store *store)
 	atomic_fetch_sub(&store->users, 1);
 }
 
+void ld_call_keeper(struct ld_store *store)
+{
+	if (!step_in(store, ld_process_generation()))
+		return;
+	ld_role_call(&store->seg);
+	ld_leave(store);
+}
+
 void ld_store_condemn(struct ld_store *store, uint32_t generation, const char *why, int aside)
 {
 	if (!step_in(store, ld_process_generation()))

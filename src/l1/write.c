@@ -140,7 +140,8 @@ static int would_be_found(struct ld_store *store, const struct item *item, const
 	struct ld_entry entry;
 	int64_t wall_ms = 0;
 
-	if (ld_entry_decode(row->mv_data, row->mv_size, &entry) != 0 || entry.head.bits & LD_ENTRY_ABSENT)
+	if (ld_entry_decode(row->mv_data, row->mv_size, &entry) != 0 || ld_entry_verify(row->mv_data, row->mv_size, item->key->digest) != 0 ||
+	    entry.head.bits & LD_ENTRY_ABSENT)
 		return 0;
 	return ld_entry_state(&entry.head, &hidden, item->now_ms, &wall_ms) == LARDER_IS_FRESH;
 }
