@@ -14,12 +14,13 @@
 #include "l1/inside.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "base/errors.h"
 #include "base/fault.h"
 #include "shm/role.h"
 
-enum { CLEAR_KEY_MAX = 1 + LARDER_TENANT_MAX + 1 + LARDER_SPACE_MAX, FORGET_MAX = 64 };
+enum { CLEAR_KEY_MAX = 1 + LARDER_TENANT_MAX + 1 + LARDER_SPACE_MAX, FORGET_MAX = 64, OLD_READER_LOOKS = 20 };
 
 static size_t clear_key(const char *tenant, const char *space, unsigned char bytes[CLEAR_KEY_MAX])
 {
@@ -172,8 +173,28 @@ static int forget_inside(struct ld_store *store, uint64_t up_to_seq)
 	return rc;
 }
 
+/* A reader that took its snapshot before the last entries were removed may look at the words only now: they must still be there for it. Waits a
+ * moment for such readers; 0, or -1 when one does not move. */
+static int old_readers_left(struct ld_store *store)
+{
+	const struct timespec pause = { 0, 500000L };
+	MDB_envinfo info;
+
+	if (mdb_env_info(store->env.lmdb, &info) != 0)
+		return -1;
+	for (int looks = 0; looks < OLD_READER_LOOKS; looks++) {
+		if (ld_env_oldest(&store->env) >= info.me_last_txnid)
+			return 0;
+		nanosleep(&pause, NULL);
+	}
+	return -1;
+}
+
 void ld_clears_forget(struct ld_store *store, uint64_t up_to_seq)
 {
+	/* The next sweep tries again. */
+	if (old_readers_left(store) != 0)
+		return;
 	if (ld_gate_in(store, store->config.wait_ms) != 0)
 		return;
 	forget_inside(store, up_to_seq);

@@ -12,31 +12,43 @@
 
 #define SUM_FROM (offsetof(struct ld_entry_head, value_sum))
 
+/* How a value lies: the one way for these lengths. */
+struct layout {
+	size_t row_len;
+	uint32_t chunks;
+	uint16_t tail_len;
+	uint8_t name_chunked;
+};
+
+static struct layout lay_out(size_t space_len, size_t name_len, size_t value_len)
+{
+	struct layout layout = { .name_chunked = name_len > LD_NAME_INLINE_MAX ? LD_ENTRY_NAME_CHUNKED : 0 };
+	size_t fixed = sizeof(struct ld_entry_head) + space_len + (layout.name_chunked ? 0 : name_len), tail = value_len;
+
+	if (fixed + value_len > LD_ROW_MAX) {
+		layout.chunks = (uint32_t)(value_len / LD_CHUNK_B);
+		tail = value_len % LD_CHUNK_B;
+		if (fixed + tail > LD_ROW_MAX) {
+			layout.chunks++;
+			tail = 0;
+		}
+	}
+	layout.tail_len = (uint16_t)tail;
+	layout.row_len = fixed + tail;
+	return layout;
+}
+
 size_t ld_entry_plan(struct ld_entry_head *head, size_t space_len, size_t name_len, size_t value_len)
 {
-	size_t fixed = sizeof(*head) + space_len;
-	size_t tail;
+	struct layout layout = lay_out(space_len, name_len, value_len);
 
 	head->space_len = (uint8_t)space_len;
 	head->name_len = (uint16_t)name_len;
 	head->value_len = (uint32_t)value_len;
-	head->bits &= (uint8_t)~LD_ENTRY_NAME_CHUNKED;
-	if (name_len > LD_NAME_INLINE_MAX)
-		head->bits |= LD_ENTRY_NAME_CHUNKED;
-	else
-		fixed += name_len;
-	tail = value_len;
-	head->chunks = 0;
-	if (fixed + value_len > LD_ROW_MAX) {
-		head->chunks = (uint32_t)(value_len / LD_CHUNK_B);
-		tail = value_len % LD_CHUNK_B;
-		if (fixed + tail > LD_ROW_MAX) {
-			head->chunks++;
-			tail = 0;
-		}
-	}
-	head->tail_len = (uint16_t)tail;
-	return fixed + tail;
+	head->bits = (uint8_t)((head->bits & ~LD_ENTRY_NAME_CHUNKED) | layout.name_chunked);
+	head->chunks = layout.chunks;
+	head->tail_len = layout.tail_len;
+	return layout.row_len;
 }
 
 uint32_t ld_entry_name_chunks(const struct ld_entry_head *head)
@@ -95,13 +107,13 @@ void ld_entry_retime(unsigned char *row, size_t row_len, int64_t fresh_until_ms,
 	seal(row, row_len);
 }
 
-/* Do chunks and tail hold exactly the value, in the one way that ld_entry_plan() lays it out? */
+/* Do chunks and tail hold exactly the value, in the one way that there is? */
 static int layout_is_whole(const struct ld_entry_head *head, size_t row_len)
 {
-	struct ld_entry_head planned = *head;
-	size_t want = ld_entry_plan(&planned, head->space_len, head->name_len, head->value_len);
+	struct layout layout = lay_out(head->space_len, head->name_len, head->value_len);
 
-	return want == row_len && planned.chunks == head->chunks && planned.tail_len == head->tail_len && planned.bits == head->bits;
+	return layout.row_len == row_len && layout.chunks == head->chunks && layout.tail_len == head->tail_len &&
+	    layout.name_chunked == (head->bits & LD_ENTRY_NAME_CHUNKED);
 }
 
 int ld_entry_decode(const void *row, size_t row_len, struct ld_entry *ret_entry)

@@ -57,6 +57,9 @@ int ld_env_error(int lmdb_code)
 	case MDB_BAD_TXN:
 	case MDB_BAD_DBI:
 		return LARDER_E_CORRUPT;
+	case MDB_READERS_FULL:
+		ld_reason_set(LARDER_REASON_READERS);
+		return LARDER_UNAVAILABLE;
 	case ENOMEM:
 		return LARDER_E_NOMEM;
 	case MDB_BAD_VALSIZE:
@@ -77,10 +80,10 @@ static void lock_name(const char *name, uint32_t generation, char ret[FILE_NAME_
 	snprintf(ret, FILE_NAME_MAX, "%s.%" PRIu32 ".mdb-lock", name, generation);
 }
 
-/* A new private file with its room allocated, so that a full file system is an error here and not a SIGBUS in LMDB's lock table. */
-static int make_file(const struct ld_env_place *place, const char *name, uint64_t size)
+/* A private file with its room allocated, so that a full file system is an error here and not a SIGBUS in LMDB. create: O_CREAT | O_EXCL, or 0. */
+static int make_file(const struct ld_env_place *place, const char *name, int create, uint64_t size)
 {
-	int fd = openat(place->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(place->dir_fd, name, O_RDWR | create | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int rc = 0;
 
 	if (fd < 0)
@@ -125,10 +128,20 @@ static int open_path(MDB_env *env, const struct ld_env_place *place, const char 
 	return mdb_env_open(env, path, flags, 0600);
 }
 
+/* In a full reader table, a dead process's place will do: nobody else may be left to look for the dead. With the read gate. */
+static int begin_read(struct ld_env *env, MDB_txn **ret_txn)
+{
+	int dead = 0, rc = mdb_txn_begin(env->lmdb, NULL, MDB_RDONLY, ret_txn);
+
+	if (rc == MDB_READERS_FULL && mdb_reader_check(env->lmdb, &dead) == 0 && dead > 0)
+		rc = mdb_txn_begin(env->lmdb, NULL, MDB_RDONLY, ret_txn);
+	return rc;
+}
+
 static int open_tables(struct ld_env *env, unsigned flags)
 {
 	MDB_txn *txn;
-	int rc = mdb_txn_begin(env->lmdb, NULL, flags & MDB_CREATE ? 0 : MDB_RDONLY, &txn);
+	int rc = flags & MDB_CREATE ? mdb_txn_begin(env->lmdb, NULL, 0, &txn) : begin_read(env, &txn);
 
 	if (rc != 0)
 		return rc;
@@ -169,16 +182,16 @@ int ld_env_make(const struct ld_env_place *place, uint32_t generation, const str
 	int rc;
 
 	lock_name(place->name, generation, name);
-	rc = make_file(place, name, lock_b);
+	rc = make_file(place, name, O_CREAT | O_EXCL, lock_b);
 	data_name(place->name, generation, name);
 	if (rc == 0)
-		rc = make_file(place, name, params->writable ? params->map_b : 0);
+		rc = make_file(place, name, O_CREAT | O_EXCL, 0);
 	if (rc != 0)
 		return rc;
 	LD_POINT(store_made_files);
 	rc = create_env(params, &env.lmdb);
 	if (rc == 0)
-		rc = open_path(env.lmdb, place, name, env_flags(params));
+		rc = open_path(env.lmdb, place, name, env_flags(params) & ~(unsigned)MDB_WRITEMAP);
 	if (rc == 0)
 		rc = open_tables(&env, MDB_CREATE);
 	LD_POINT(store_made_tables);
@@ -186,7 +199,9 @@ int ld_env_make(const struct ld_env_place *place, uint32_t generation, const str
 		rc = write_identity(&env, generation);
 	if (env.lmdb)
 		mdb_env_close(env.lmdb);
-	return ld_env_error(rc);
+	rc = ld_env_error(rc);
+	/* Only now: LMDB takes a file that is not empty for a store, and this one shall be whole before anybody maps it writable. */
+	return rc == 0 && params->writable ? make_file(place, name, 0, params->map_b) : rc;
 }
 
 /* The file must be private and ours before LMDB maps it. */
@@ -228,7 +243,7 @@ static int check_identity(struct ld_env *env)
 	struct identity identity;
 	MDB_stat stat;
 	MDB_txn *txn;
-	int rc = mdb_txn_begin(env->lmdb, NULL, MDB_RDONLY, &txn);
+	int rc = begin_read(env, &txn);
 
 	if (rc != 0)
 		return ld_env_error(rc);

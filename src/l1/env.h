@@ -57,7 +57,8 @@ int ld_env_make(const struct ld_env_place *place, uint32_t generation, const str
 
 /**
  * Open the store file of a generation. The caller passes the open gate, or holds the open lock.
- * Returns 0; LARDER_E_CORRUPT missing, truncated, damaged or another's: make a new one; LARDER_E_REFUSED with a problem; LARDER_E_IO; LARDER_E_NOMEM
+ * Returns 0; LARDER_UNAVAILABLE every reader slot is taken, with that reason; LARDER_E_CORRUPT missing, truncated, damaged or another's: make a
+ *         new one; LARDER_E_REFUSED with a problem; LARDER_E_IO; LARDER_E_NOMEM
  */
 int ld_env_open(struct ld_env *env, const struct ld_env_place *place, uint32_t generation, const struct ld_seg_params *params,
     struct ld_problems *problems);
@@ -93,6 +94,9 @@ struct ld_env_reader { int32_t pid; uint64_t txn; };
 /** Returns how many rows there are; fills at most max of them. */
 unsigned ld_env_readers(struct ld_env *env, struct ld_env_reader *rows, unsigned max);
 
+/** Snapshot of the oldest reader that is active; UINT64_MAX when none is. No lock. */
+uint64_t ld_env_oldest(struct ld_env *env);
+
 /** Pages in use by all tables, rows of the entry table and of the chunk table, as this transaction sees them. Constant time. */
 struct ld_env_use { uint64_t pages, entries, chunks, last_page; };
 int ld_env_use(const struct ld_env *env, MDB_txn *txn, struct ld_env_use *ret_use);
@@ -100,7 +104,10 @@ int ld_env_use(const struct ld_env *env, MDB_txn *txn, struct ld_env_use *ret_us
 /** Walk the free list, in a read transaction: pages that a write transaction could take now, and those that a reader keeps back. */
 int ld_env_count_free(struct ld_env *env, MDB_txn *txn, uint64_t *ret_reusable, uint64_t *ret_pinned);
 
-/** LMDB's code to ours, with the thread's reason for what is full: 0, LARDER_MISS (not found), LARDER_E_FULL, LARDER_E_CORRUPT, LARDER_E_NOMEM, LARDER_E_IO, LARDER_E_BUG. */
+/**
+ * LMDB's code to ours, with the thread's reason for what is full: 0, LARDER_MISS (not found), LARDER_UNAVAILABLE (no reader slot), LARDER_E_FULL,
+ * LARDER_E_CORRUPT, LARDER_E_NOMEM, LARDER_E_IO, LARDER_E_BUG.
+ */
 int ld_env_error(int lmdb_code);
 
 /** Our number of a reader or gate user in this process. */

@@ -175,8 +175,13 @@ static int find(struct ld_store *store, MDB_txn *txn, const struct ld_key *key, 
 	struct ld_entry entry;
 	int64_t wall_ms = 0;
 	uint32_t state;
-	int rc = mdb_get(txn, store->env.entries, &at, &data);
+	int rc;
 
+	/* Both lie anywhere in their tables: they come near while the tree is searched. */
+	__builtin_prefetch(ld_barrier_of(store->seg.barriers, key->digest), 0);
+	if (look->note)
+		ld_sketch_prefetch(&store->seg.sketch, key->digest);
+	rc = mdb_get(txn, store->env.entries, &at, &data);
 	if (rc == MDB_NOTFOUND)
 		return LARDER_MISS;
 	if (rc != 0)

@@ -207,7 +207,7 @@ int ld_env_use(const struct ld_env *env, MDB_txn *txn, struct ld_env_use *ret_us
 	return 0;
 }
 
-static uint64_t oldest_reader(struct ld_env *env)
+uint64_t ld_env_oldest(struct ld_env *env)
 {
 	struct list list = { NULL, 0, 0, UINT64_MAX };
 
@@ -217,7 +217,7 @@ static uint64_t oldest_reader(struct ld_env *env)
 
 int ld_env_count_free(struct ld_env *env, MDB_txn *txn, uint64_t *ret_reusable, uint64_t *ret_pinned)
 {
-	uint64_t oldest = oldest_reader(env), own = mdb_txn_id(txn), id, reusable = 0, pinned = 0;
+	uint64_t oldest = ld_env_oldest(env), own = mdb_txn_id(txn), id, reusable = 0, pinned = 0;
 	MDB_val key, data;
 	MDB_cursor *cursor;
 	int rc = mdb_cursor_open(txn, 0, &cursor); /* table 0 is the free list: transaction id, then a count and page numbers */

@@ -31,7 +31,7 @@ struct slice {
 	int64_t now_ms, boot_to_wall_ms;
 	unsigned char place[LD_KEY_MAX];
 	size_t place_len;
-	int at_end;
+	int at_end, no_memory;
 };
 
 static void forget_rows(struct slice *slice)
@@ -72,8 +72,10 @@ static void copy_name(struct slice *slice, MDB_txn *txn, const struct ld_entry *
 	if (entry->head.name_len == 0)
 		return;
 	to->name = ld_malloc(entry->head.name_len);
-	if (!to->name)
+	if (!to->name) {
+		slice->no_memory = 1;
 		return;
+	}
 	if (entry->name)
 		memcpy(to->name, entry->name, entry->head.name_len);
 	else if (ld_name_copy(&slice->store->env, txn, entry, to->name) != 0)
@@ -87,8 +89,10 @@ static void copy_value(struct slice *slice, MDB_txn *txn, const struct ld_entry 
 	if (!slice->scan->values || entry->head.bits & LD_ENTRY_ABSENT)
 		return;
 	to->value = ld_malloc(entry->head.value_len ? entry->head.value_len : 1);
-	if (!to->value)
+	if (!to->value) {
+		slice->no_memory = 1;
 		return;
+	}
 	if (ld_value_copy(&slice->store->env, txn, entry, to->value) != 0) {
 		damage(to);
 		return;
@@ -137,7 +141,8 @@ static void take_row(struct slice *slice, MDB_txn *txn, const MDB_val *key, cons
 		to->entry.absent = entry.head.bits & LD_ENTRY_ABSENT ? 1 : 0;
 		to->entry.hits_estimate = ld_sketch_estimate(&slice->store->seg.sketch, to->entry.digest);
 		tell_times(slice, &entry.head, &to->entry);
-		if (to->entry.state & slice->scan->states) {
+		/* Damage in chunks shows in the copying only. */
+		if (slice->scan->states & (to->entry.state | (slice->scan->values ? LARDER_IS_DAMAGED : 0))) {
 			copy_name(slice, txn, &entry, to);
 			copy_value(slice, txn, &entry, to);
 		}
@@ -200,8 +205,8 @@ static int read_slice(struct slice *slice)
 	if (rc == 0) {
 		rc = read_rows(slice, txn);
 		ld_env_read_end(&store->env, txn);
-		if (rc < 0) {
-			ld_reason_set(LARDER_REASON_CORRUPT);
+		if (rc < 0 || slice->no_memory) {
+			ld_reason_set(rc < 0 ? LARDER_REASON_CORRUPT : LARDER_REASON_NOMEM);
 			rc = LARDER_UNAVAILABLE;
 		}
 	}

@@ -168,7 +168,8 @@ static int replace(struct ld_write *write, struct item *item)
 		ld_entry_stamp(item->row, item->row_len, write->seq);
 		key = (MDB_val){ item->key_len, item->key_bytes };
 		row = (MDB_val){ item->row_len, item->row };
-		rc = ld_env_error(mdb_cursor_put(cursor, &key, &row, 0));
+		/* The cursor stands at the old row: no second search. */
+		rc = ld_env_error(mdb_cursor_put(cursor, &key, &row, code == 0 ? MDB_CURRENT : 0));
 	}
 	mdb_cursor_close(cursor);
 	LD_POINT(set_row_put);
@@ -312,6 +313,7 @@ int ld_store_put(struct ld_store *store, const struct ld_key *key, const struct 
 		return remove_instead(store, key, way, put->only_new);
 	}
 	row = ld_tenant_of(store, key);
+	ld_sketch_prefetch(&store->seg.sketch, key->digest);
 	encode(&item, key, put, now_ms);
 	ld_reason_set(LARDER_REASON_NONE);
 	rc = store_gated(store, &item, budget_ms);

@@ -10,7 +10,7 @@
  *   B is woken, C still sleeps        A wakes one and has cleared `waiting`; B sets it again before each sleep and after a sleep that
  *                                     ended in taking the gate, so that B's own leaving wakes C.
  *   B is killed while it sleeps       `waiting` may stay 1 for nobody: one idle wake call at the next leave.
- *   B is killed right after A woke it C's wake-up is lost; sleeps are at most SLICE_MS long, so C looks again by itself.
+ *   B is killed right after A woke it C's wake-up is lost; sleeps are at most SLICE_MAX_MS long, so C looks again by itself.
  *   A is killed holding               the number stays. Waiters ask after each slice whether A lives; the one whose compare-and-swap
  *                                     from A's exact number succeeds has it. A number carries the slot's incarnation, so a new process
  *                                     in A's slot has another one and cannot be mistaken for A.
@@ -26,8 +26,11 @@
 #include "base/clock.h"
 #include "base/futex.h"
 
-/* Longest sleep without asking whether the holder lives; how long a hungry waiter keeps newcomers back; looks before the first sleep. */
-enum { SLICE_MS = 2, STAND_BACK_MS = 3, SPINS = 60, PAUSES = 20, STOPPED_BUDGETS = 5 };
+/*
+ * First and longest sleep without asking whether the holder lives: each is twice as long as the one before, for a thousand waiters that all ask every
+ * two milliseconds would leave the holder no time to run; how long a hungry waiter keeps newcomers back; looks before the first sleep.
+ */
+enum { SLICE_MS = 2, SLICE_MAX_MS = 64, STAND_BACK_MS = 3, SPINS = 60, PAUSES = 20, STOPPED_BUDGETS = 5 };
 
 static void pause_briefly(void)
 {
@@ -58,13 +61,13 @@ static int64_t time_left(struct ld_gate *gate, int64_t start_ms, int64_t now_ms,
 	return since == 0 || own < holders ? own : holders;
 }
 
-static void sleep_slice(struct ld_gate *gate, uint64_t holder, int64_t left_ms)
+static void sleep_slice(struct ld_gate *gate, uint64_t holder, int64_t wait_ms)
 {
 	uint32_t seen = atomic_load(&gate->wake);
 
 	atomic_store(&gate->waiting, 1);
 	if (atomic_load(&gate->holder) == holder)
-		ld_futex_wait(&gate->wake, seen, left_ms < SLICE_MS ? left_ms : SLICE_MS);
+		ld_futex_wait(&gate->wake, seen, wait_ms);
 }
 
 static int is_anybody_hungry(struct ld_gate *gate)
@@ -89,7 +92,7 @@ static int spin(struct ld_gate *gate, uint64_t self)
 struct wait {
 	struct ld_gate *gate;
 	const struct ld_gate_user *user;
-	int64_t start_ms, budget_ms;
+	int64_t start_ms, budget_ms, slice_ms;
 	int slept, hungry;
 };
 
@@ -122,18 +125,21 @@ static int wait_slice(struct wait *wait, enum ld_gate_result *ret_result)
 	*ret_result = LD_GATE_TIMEOUT;
 	if (left <= 0)
 		return 0;
-	if (now_ms - wait->start_ms >= wait->budget_ms / 4) {
+	/* One of them says so for all, and goes on saying it, with short sleeps. */
+	if (now_ms - wait->start_ms >= wait->budget_ms / 4 && (wait->hungry || !is_anybody_hungry(gate))) {
 		wait->hungry = 1;
+		wait->slice_ms = SLICE_MS;
 		atomic_store_explicit(&gate->hungry_ms, now_ms, memory_order_relaxed);
 	}
-	sleep_slice(gate, holder, left);
+	sleep_slice(gate, holder, left < wait->slice_ms ? left : wait->slice_ms);
+	wait->slice_ms = 2 * wait->slice_ms < SLICE_MAX_MS ? 2 * wait->slice_ms : SLICE_MAX_MS;
 	wait->slept = 1;
 	return 1;
 }
 
 enum ld_gate_result ld_gate_take(struct ld_gate *gate, const struct ld_gate_user *user, int64_t budget_ms)
 {
-	struct wait wait = { gate, user, 0, budget_ms, 0, 0 };
+	struct wait wait = { gate, user, 0, budget_ms, SLICE_MS, 0, 0 };
 	enum ld_gate_result result = LD_GATE_TIMEOUT;
 
 	if (is_anybody_hungry(gate)) {

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { LD_SKETCH_LINE_WORDS = 8, LD_SKETCH_MAX = 15 };
 
@@ -23,6 +24,15 @@ struct ld_sketch {
 
 /** Lines for a capacity in entries: 16 bytes an entry, a power of two. */
 uint64_t ld_sketch_lines(uint64_t capacity);
+
+/** Ask for the line of a key, which ld_sketch_bump() will write soon. */
+static inline void ld_sketch_prefetch(const struct ld_sketch *sketch, const unsigned char *digest)
+{
+	uint64_t where;
+
+	memcpy(&where, digest, sizeof(where));
+	__builtin_prefetch((const void *)(sketch->words + (where & sketch->line_mask) * LD_SKETCH_LINE_WORDS), 1);
+}
 
 /** Note an access. digest: 16 uniform bytes or more. */
 void ld_sketch_bump(const struct ld_sketch *sketch, const unsigned char *digest);

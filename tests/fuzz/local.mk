@@ -36,3 +36,11 @@ libfuzzers += tests/fuzz/libfuzzer_spaces
 tests_fuzz_libfuzzer_spaces_SOURCES = tests/fuzz/fuzz_spaces.c
 tests_fuzz_libfuzzer_spaces_LDFLAGS = $(AM_LDFLAGS) $(fuzzer_flags)
 endif
+
+fuzz_tests += tests/fuzz/fuzz_entry
+tests_fuzz_fuzz_entry_SOURCES = tests/fuzz/fuzz_entry.c tests/fuzz/replay.c
+if FUZZERS
+libfuzzers += tests/fuzz/libfuzzer_entry
+tests_fuzz_libfuzzer_entry_SOURCES = tests/fuzz/fuzz_entry.c
+tests_fuzz_libfuzzer_entry_LDFLAGS = $(AM_LDFLAGS) $(fuzzer_flags)
+endif

@@ -234,6 +234,11 @@ int team_is_stopped(pid_t pid)
 	return ld_process_state((int)pid) == 'T';
 }
 
+int team_has_ended(pid_t pid)
+{
+	return ld_process_state((int)pid) == 'Z';
+}
+
 void team_await_stop(pid_t pid)
 {
 	char state = 0;

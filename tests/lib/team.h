@@ -72,6 +72,8 @@ void team_kill(pid_t pid);
 void team_await_stop(pid_t pid);
 /** 1 if it has been stopped by now. */
 int team_is_stopped(pid_t pid);
+/** 1 if it has ended, and is still to be waited for. */
+int team_has_ended(pid_t pid);
 void team_continue(pid_t pid);
 
 /** A point that `parties` processes must reach before any goes on; in shared memory, zeroed. */

@@ -34,3 +34,24 @@ multi_tests += tests/multi/test_fork
 tests_multi_test_fork_SOURCES = tests/multi/test_fork.c $(multi_lib)
 tests_multi_test_fork_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_fork_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_model
+tests_multi_test_model_SOURCES = tests/multi/test_model.c $(multi_lib)
+tests_multi_test_model_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_model_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_exact
+tests_multi_test_exact_SOURCES = tests/multi/test_exact.c tests/multi/model.c tests/multi/model.h tests/multi/model_calls.c \
+	tests/multi/model_calls.h $(multi_lib)
+tests_multi_test_exact_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_exact_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_readers
+tests_multi_test_readers_SOURCES = tests/multi/test_readers.c $(multi_lib)
+tests_multi_test_readers_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_readers_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_namespaces
+tests_multi_test_namespaces_SOURCES = tests/multi/test_namespaces.c $(multi_lib)
+tests_multi_test_namespaces_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_namespaces_LDADD = $(fault_libs)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * The reference that test_model.c compares larder with: what is known of one key, and what may be found of it at a time.
+ * The reference that test_exact.c compares larder with: what is known of one key, and what may be found of it at a time.
  *
  * Time goes on while a call runs, so a call has a span of times, and what it did has one too. A span of one millisecond gives one answer; reads
  * are repeated until theirs is. A write cannot be: what it leaves open is kept as a slack, which the first read that finds the entry closes.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What the processes of test_model.c share, and the calls that they make at random. Each call is compared with what the model says.
+ * What the processes of test_exact.c share, and the calls that they make at random. Each call is compared with what the model says.
  *
  * Locks, in their order; all in shared memory:
  *

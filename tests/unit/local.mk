@@ -2,7 +2,7 @@
 # Unit tests. Each program is built twice: test_X against the library as shipped, test_X-fault against the one with fault points.
 # A new test is one block: its two names, and where the twin has its source and library from.
 
-EXTRA_DIST += tests/unit/child.h tests/unit/leave_out.h
+EXTRA_DIST += tests/unit/cache.h tests/unit/child.h tests/unit/leave_out.h
 
 unit_tests += tests/unit/test_settings tests/unit/test_settings-fault
 tests_unit_test_settings_fault_SOURCES = tests/unit/test_settings.c
@@ -58,6 +58,96 @@ unit_tests += tests/unit/test_config tests/unit/test_config-fault
 tests_unit_test_config_fault_SOURCES = tests/unit/test_config.c
 tests_unit_test_config_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_config_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_api tests/unit/test_api-fault
+tests_unit_test_api_fault_SOURCES = tests/unit/test_api.c
+tests_unit_test_api_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_api_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_api_bad tests/unit/test_api_bad-fault
+tests_unit_test_api_bad_fault_SOURCES = tests/unit/test_api_bad.c
+tests_unit_test_api_bad_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_api_bad_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_api_many tests/unit/test_api_many-fault
+tests_unit_test_api_many_fault_SOURCES = tests/unit/test_api_many.c
+tests_unit_test_api_many_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_api_many_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_api_time tests/unit/test_api_time-fault
+tests_unit_test_api_time_fault_SOURCES = tests/unit/test_api_time.c
+tests_unit_test_api_time_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_api_time_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_handles tests/unit/test_handles-fault
+tests_unit_test_handles_fault_SOURCES = tests/unit/test_handles.c
+tests_unit_test_handles_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_handles_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_stats tests/unit/test_stats-fault
+tests_unit_test_stats_fault_SOURCES = tests/unit/test_stats.c
+tests_unit_test_stats_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_stats_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_switch tests/unit/test_switch-fault
+tests_unit_test_switch_fault_SOURCES = tests/unit/test_switch.c
+tests_unit_test_switch_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_switch_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_luck tests/unit/test_luck-fault
+tests_unit_test_luck_fault_SOURCES = tests/unit/test_luck.c
+tests_unit_test_luck_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_luck_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_damage tests/unit/test_damage-fault
+tests_unit_test_damage_fault_SOURCES = tests/unit/test_damage.c
+tests_unit_test_damage_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_damage_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_entry tests/unit/test_entry-fault
+tests_unit_test_entry_fault_SOURCES = tests/unit/test_entry.c
+tests_unit_test_entry_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_entry_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_choose tests/unit/test_choose-fault
+tests_unit_test_choose_fault_SOURCES = tests/unit/test_choose.c
+tests_unit_test_choose_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_choose_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_sketch tests/unit/test_sketch-fault
+tests_unit_test_sketch_fault_SOURCES = tests/unit/test_sketch.c
+tests_unit_test_sketch_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_sketch_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_barrier tests/unit/test_barrier-fault
+tests_unit_test_barrier_fault_SOURCES = tests/unit/test_barrier.c
+tests_unit_test_barrier_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_barrier_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_gate tests/unit/test_gate-fault
+tests_unit_test_gate_fault_SOURCES = tests/unit/test_gate.c
+tests_unit_test_gate_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_gate_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_tenants tests/unit/test_tenants-fault
+tests_unit_test_tenants_fault_SOURCES = tests/unit/test_tenants.c
+tests_unit_test_tenants_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_tenants_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_seg tests/unit/test_seg-fault
+tests_unit_test_seg_fault_SOURCES = tests/unit/test_seg.c
+tests_unit_test_seg_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_seg_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_inspect tests/unit/test_inspect-fault
+tests_unit_test_inspect_fault_SOURCES = tests/unit/test_inspect.c
+tests_unit_test_inspect_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_inspect_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_alloc tests/unit/test_alloc-fault
+tests_unit_test_alloc_fault_SOURCES = tests/unit/test_alloc.c
+tests_unit_test_alloc_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_alloc_fault_LDADD = $(fault_libs)
 
 # Tests of the tool's own parts: tool_tests, without twins, since the tool has no fault points.
 tool_tests += tests/unit/test_replay
