@@ -320,10 +320,13 @@ int ld_env_is_whole(const struct ld_env *env, const struct ld_env_place *place)
 	struct stat st;
 
 	data_name(place->name, env->generation, name);
+	/* In this order: a writer makes the file longer before it says so, and may do both at any time. */
+	if (mdb_env_info(env->lmdb, &info) != 0)
+		return 0;
 	if (fstatat(place->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		/* A directory that cannot be looked at (chroot, seccomp) is no sign of a missing file. */
 		return errno != ENOENT;
-	if (st.st_ino != env->ino || st.st_dev != env->dev || mdb_env_info(env->lmdb, &info) != 0)
+	if (st.st_ino != env->ino || st.st_dev != env->dev)
 		return 0;
 	return (uint64_t)st.st_size >= ((uint64_t)info.me_last_pgno + 1) * LD_PAGE;
 }

@@ -21,7 +21,7 @@ AM_TESTS_ENVIRONMENT = \
 	LINT_CPPFLAGS='$(CRYPTO_CFLAGS) $(LMDB_CFLAGS) $(JANSSON_CFLAGS)'; PACKAGE_VERSION='$(PACKAGE_VERSION)'; \
 	. $(top_srcdir)/tests/lib/environment.sh;
 
-EXTRA_DIST += tests/lib/environment.sh tests/lib/run.sh tests/lib/tap.sh
+EXTRA_DIST += tests/lib/environment.sh tests/lib/run.sh tests/lib/tap.sh tests/lib/valgrind.supp
 
 if CAN_CHECK
 check_PROGRAMS += $(unit_tests) $(tool_tests) $(multi_tests) $(fuzz_tests)
@@ -40,7 +40,7 @@ check-threads:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(thread_tests)'
 
 valgrind_run = $(VALGRIND) -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible \
-	--errors-for-leak-kinds=definite --child-silent-after-fork=yes
+	--errors-for-leak-kinds=definite --child-silent-after-fork=yes --suppressions=$(abs_top_srcdir)/tests/lib/valgrind.supp
 
 check-valgrind:
 	@test -n '$(VALGRIND)' || { echo 'check-valgrind needs valgrind; install it and run configure again' >&2; exit 1; }

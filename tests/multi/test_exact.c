@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/process.h"
 #include "lib/team.h"
 #include "multi/model_calls.h"
 
@@ -190,11 +191,21 @@ static void expect_nothing_lost(void)
 	TEAM_CHECK(stats.hits > 0 && stats.stale_hits > 0 && stats.absent_hits > 0 && stats.misses > 0);
 }
 
+static int expect_no_store_lost(void *ctx, const char *name, const char *text, uint64_t value)
+{
+	(void)ctx;
+	(void)text;
+	if (strcmp(name, "stores_remade") == 0)
+		TEAM_EXPECT((int64_t)value, 0);
+	return 0;
+}
+
 static void expect_sound(void)
 {
 	larder_inspector *inspector = team_inspect(dir);
 	uint64_t found = 1;
 
+	TEAM_EXPECT(larder_inspect_counters(inspector, expect_no_store_lost, NULL), 0);
 	TEAM_EXPECT(larder_inspect_check(inspector, 0, NULL, NULL, NULL, &found), 0);
 	TEAM_EXPECT((int64_t)found, 0);
 	larder_inspect_close(inspector);
@@ -238,10 +249,54 @@ static void test_every_call_does_as_the_model(void **state)
 	team_unshare(board, sizeof(*board));
 }
 
+/* ---- growing ---- */
+
+enum { GROWTH_SETS = 500, GROWTH_B = 100000 };
+
+static void grow(void *arg)
+{
+	larder_tenant *tenant = team_tenant(cache, model_tenants[0]);
+	static unsigned char value[GROWTH_B];
+
+	(void)arg;
+	for (unsigned i = 0; i < GROWTH_SETS; i++)
+		TEAM_EXPECT(larder_set(tenant, "growing", &i, sizeof(i), value, sizeof(value), NULL, &model_patient), 0);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+/* Each second each process looks whether the store file still stands; here each call does. */
+static void test_a_file_that_grows_is_not_taken_for_one_cut_short(void **state)
+{
+	struct larder_value value = { 0 };
+	larder_tenant *tenant;
+	pid_t grower;
+
+	(void)state;
+	dir = team_directory();
+	team_plan();
+	cache = team_open(dir, "SIZE=64M", "WORKERS=16", "TENANTS=16", "TTL=30d", "THREADS=0", "EVICTOR=inline", "WRITE_WAIT_MS=2s", NULL);
+	tenant = team_tenant(cache, model_tenants[0]);
+	grower = team_start(grow, NULL);
+	while (ld_process_state(grower) != 'Z') {
+		int rc;
+
+		atomic_fetch_add(&team_plan()->boot_shift_ms, 1001);
+		rc = larder_get(tenant, "growing", &(unsigned){ 0 }, sizeof(unsigned), &model_patient, &value);
+		TEAM_CHECK(rc == 0 || rc == LARDER_MISS);
+		larder_value_free(&value);
+	}
+	team_join(grower);
+	TEAM_EXPECT((int64_t)stats_now().entries, GROWTH_SETS);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_call_does_as_the_model),
+		cmocka_unit_test(test_a_file_that_grows_is_not_taken_for_one_cut_short),
 	};
 
 	team_begin(argc, argv);
