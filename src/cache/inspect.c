@@ -141,7 +141,7 @@ static int fill_put(const struct larder_entry *entry, struct ld_put *put)
 	put->name_len = entry->name ? entry->name_len : 0;
 	/* One that is stale already gets no fresh time: its TTL ended at its birth. */
 	put->ttl_ms = entry->fresh_ms > 0 ? entry->fresh_ms : 0;
-	put->stale_ms = entry->left_ms > put->ttl_ms ? entry->left_ms - put->ttl_ms : 0;
+	put->stale_ms = !entry->absent && entry->left_ms > put->ttl_ms ? entry->left_ms - put->ttl_ms : 0;
 	put->hard_end_ms = entry->hard_end_ms;
 	put->flags = entry->flags;
 	put->key_id = entry->key_id;
