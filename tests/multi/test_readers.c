@@ -310,7 +310,7 @@ static void wait_in_copy(int sig, siginfo_t *info, void *context)
 	(void)context;
 	atomic_fetch_add(&board->waiting, 1);
 	while (!atomic_load(&board->go_on))
-		usleep(1000);
+		team_pause();
 	if (mprotect(page, BUFFER_B, PROT_READ | PROT_WRITE) != 0)
 		_exit(3);
 }
@@ -323,7 +323,7 @@ static int read_into(larder_tenant *tenant, void *buffer, struct larder_value *r
 	while ((rc = larder_get_into(tenant, "crowd", "key-0", 5, buffer, BUFFER_B, NULL, ret_value)) == LARDER_UNAVAILABLE) {
 		TEAM_EXPECT(larder_reason(), LARDER_REASON_READERS);
 		atomic_fetch_add(&board->turned_away, 1);
-		usleep(2000);
+		team_pause();
 	}
 	return rc;
 }
