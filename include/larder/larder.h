@@ -282,7 +282,7 @@ struct larder_item {
 };
 
 /**
- * Look many values up, in one snapshot of the cache. Each item's result is what larder_get() would have returned for it.
+ * Look many values up, one snapshot for each 64 of them. Each item's result is what larder_get() would have returned for it.
  *
  * Returns   0 when every item has a result; LARDER_E_USAGE, LARDER_E_CLOSED. Free each item's value.
  */

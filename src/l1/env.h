@@ -13,7 +13,8 @@
  *   mdb_txn_renew(), _reset(), reads, _abort() of a reader, mdb_env_close()  nothing: they do not wait
  *
  * An environment belongs to the process that opened it. A child must never close one it inherited (that would clear its parent's reader
- * slots): it calls ld_env_abandon(), which unmaps the file, and leaks a few kilobytes.
+ * slots): it calls ld_env_abandon(), which unmaps the file, and leaks LMDB's own tables: some kilobytes of memory, some megabytes of
+ * address space.
  */
 #ifndef LD_L1_ENV_H
 #define LD_L1_ENV_H

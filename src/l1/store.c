@@ -604,6 +604,8 @@ void ld_store_promote(struct ld_store *store, const struct ld_store_config *conf
 	store->config.evictor = config->evictor;
 	store->config.self.role = config->self.role;
 	store->config.wait_ms = config->wait_ms;
+	store->config.log = config->log;
+	store->config.log.cache = store->config.name;
 	if (atomic_load(&store->here) == ld_process_generation())
 		ld_keeper_start(store);
 	ld_process_unlock(&store->lock);
