@@ -15,7 +15,6 @@
 int larder_tenant_open(larder *cache, const char *tenant, larder_tenant **ret_tenant)
 {
 	larder_tenant *made;
-	struct ld_key key;
 
 	if (!ret_tenant)
 		return LARDER_E_USAGE;
@@ -31,8 +30,6 @@ int larder_tenant_open(larder *cache, const char *tenant, larder_tenant **ret_te
 	strncpy(made->name, tenant, sizeof(made->name) - 1);
 	made->tag = ld_store_tag(made->name, NULL);
 	made->quota_b = ld_spaces_quota(cache->spaces, made->name);
-	key = (struct ld_key){ .tenant = made->name, .tenant_tag = made->tag, .quota_b = made->quota_b, .row_hint = &made->row_hint };
-	ld_store_enrol(cache->store, &key);
 	*ret_tenant = made;
 	return 0;
 }

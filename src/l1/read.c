@@ -326,13 +326,3 @@ void ld_store_count(struct ld_store *store, const struct ld_key *key, enum ld_te
 	ld_tenant_count(ld_tenant_of(store, key), ld_seg_stripe(&store->seg), which, 1);
 	ld_leave(store);
 }
-
-void ld_store_enrol(struct ld_store *store, const struct ld_key *key)
-{
-	int64_t now_ms;
-
-	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0)
-		return;
-	ld_tenant_of(store, key);
-	ld_leave(store);
-}

@@ -135,8 +135,6 @@ int ld_store_clear(struct ld_store *store, const char *tenant, const char *space
 
 /** Count a call that never reached the store (refused arguments, pass-through). */
 void ld_store_count(struct ld_store *store, const struct ld_key *key, enum ld_tenant_counter which);
-/** The tenant's row exists from now on, with this quota. */
-void ld_store_enrol(struct ld_store *store, const struct ld_key *key);
 
 /** Called with each entry of a scan, outside any transaction. Non-zero stops. */
 typedef int (*ld_scan_fn)(void *ctx, const struct larder_entry *entry);

@@ -38,6 +38,14 @@ setup() {
 	common_setup
 }
 
+# The allocator of the address sanitizer may be locked by another thread at fork, for ever in the child: no forks from a process with threads.
+skip_where_fork_may_hang() {
+	local program="${top_builddir:-.}/.libs/larder"
+	if [ -e "$program" ] && ldd "$program" 2>/dev/null | grep -qE 'lib(asan|tsan)'; then
+		skip 'a sanitizer cannot fork beside threads'
+	fi
+}
+
 # Processes that a test put into the background: end them whatever happened.
 teardown() {
 	local pid

@@ -132,6 +132,7 @@ figure_in() {
 }
 
 @test "killed workers are replaced, and no value is wrong" {
+	skip_where_fork_may_hang
 	replay 0 --kill-every 10ms --generate zipf:1,keys=20000,requests=500K
 	figure_in killed 3 999999999
 	figure died 0

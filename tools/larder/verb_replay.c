@@ -138,9 +138,10 @@ static int open_cache(struct cli *cli, const struct request *request, struct rep
 	if (code != CLI_DONE)
 		return code;
 	int r = larder_tenant_open(plan->cache, request->tenant, &plan->tenant);
+	/* Is the space well formed? A call without a name says so and goes no further: this process shall not attach before it forks. */
 	if (r == 0)
-		r = larder_exists(plan->tenant, plan->space, "-", 1, NULL);
-	return r < 0 ? cli_failed(request->tenant, r) : -1;
+		r = larder_set(plan->tenant, plan->space, NULL, 0, NULL, 0, NULL, NULL);
+	return r < 0 && r != LARDER_E_NAME ? cli_failed(request->tenant, r) : -1;
 }
 
 static int run(struct cli *cli, const struct request *request, struct replay_plan *plan)
