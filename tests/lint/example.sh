@@ -10,7 +10,7 @@ trap 'rm -rf "$here"' EXIT
 unset MAKEFLAGS MFLAGS MAKELEVEL
 build=$(cd "$top_builddir" && pwd)
 
-if "$NM" -D "$build/.libs/liblarder.so" | grep -q '__[atu]b*san_'; then
+if $NM -D "$build/.libs/liblarder.so" | grep -q '__[atu]b*san_'; then
 	skip 'install and example' 'a sanitizer build cannot be linked by a plain compiler call'
 	finish
 	exit 0
