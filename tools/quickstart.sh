@@ -10,6 +10,14 @@
 # LARDER_SIZE  its size, 64M
 # Arguments are passed on to `larder replay`.
 set -u
+# What the caller names is meant from where the caller stands.
+absolute() {
+	case $1 in
+	'' | /*) echo "$1" ;;
+	*) echo "$PWD/$1" ;;
+	esac
+}
+TRACE=$(absolute "${TRACE:-}") LARDER_SECRET_FILE=$(absolute "${LARDER_SECRET_FILE:-}") LARDER_DIR=$(absolute "${LARDER_DIR:-}")
 cd "$(dirname "$0")/.." || exit 1
 . tools/setup.sh
 

@@ -386,6 +386,7 @@ int ld_store_check(struct ld_store *store, int repair, larder_finding_fn fn, lar
 {
 	struct check check = { .store = store, .repair = repair, .fn = fn, .progress = progress, .ctx = ctx };
 	const struct ld_scan scan = { NULL, NULL, LARDER_IS_ANY, 1, see_entry, see_progress, &check };
+	uint32_t generation;
 	int64_t now_ms;
 	int rc = ld_enter(store, store->config.wait_ms, &now_ms);
 
@@ -394,7 +395,16 @@ int ld_store_check(struct ld_store *store, int repair, larder_finding_fn fn, lar
 	/* Of one that is still going on the row may be missing in the first snapshot, and the chunks be there in the last. */
 	check.from_seq = ld_finished_seq(&store->seg);
 	ld_leave(store);
+	generation = store->env.generation;
 	rc = ld_store_scan(store, &scan);
+	if (rc == LARDER_UNAVAILABLE && larder_reason() == LARDER_REASON_CORRUPT) {
+		/* Not one entry, the tree itself: there is nothing left to walk. */
+		if (repair)
+			ld_store_condemn(store, generation, "damaged", 1);
+		rc = report(&check, "tree of the store damaged", NULL, NULL, repair);
+		*ret_found = check.found;
+		return rc;
+	}
 	if (rc == 0)
 		rc = check_chunks(&check);
 	if (rc == 0)

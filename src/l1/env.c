@@ -88,7 +88,7 @@ static int make_file(const struct ld_env_place *place, const char *name, int cre
 
 	if (fd < 0)
 		return LARDER_E_IO;
-	if (place->uid != (uid_t)-1 && fchown(fd, place->uid, place->gid) != 0)
+	if (create && place->uid != (uid_t)-1 && fchown(fd, place->uid, place->gid) != 0)
 		rc = LARDER_E_IO;
 	if (rc == 0 && size > 0 && posix_fallocate(fd, 0, (off_t)size) != 0)
 		rc = LARDER_E_FULL;
@@ -204,19 +204,35 @@ int ld_env_make(const struct ld_env_place *place, uint32_t generation, const str
 	return rc == 0 && params->writable ? make_file(place, name, 0, params->map_b) : rc;
 }
 
-/* The file must be private and ours before LMDB maps it. */
-static int check_file(const struct ld_env_place *place, const char *name, struct ld_env *env, struct ld_problems *problems)
+/* Private and ours, no link of any kind. */
+static int check_private(const struct ld_env_place *place, const char *name, struct stat *ret_st, struct ld_problems *problems)
 {
-	struct stat st, dir;
+	struct stat dir;
 
-	if (fstatat(place->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (fstatat(place->dir_fd, name, ret_st, AT_SYMLINK_NOFOLLOW) != 0)
 		return errno == ENOENT ? LARDER_E_CORRUPT : LARDER_E_IO;
 	if (fstat(place->dir_fd, &dir) != 0)
 		return LARDER_E_IO;
-	if (!S_ISREG(st.st_mode) || st.st_uid != dir.st_uid || (st.st_mode & 077) || st.st_nlink != 1) {
-		ld_problem(problems, "%s: not a private file of the directory's owner: remove it", name);
-		return LARDER_E_REFUSED;
-	}
+	if (S_ISREG(ret_st->st_mode) && ret_st->st_uid == dir.st_uid && (ret_st->st_mode & 077) == 0 && ret_st->st_nlink == 1)
+		return 0;
+	ld_problem(problems, "%s: not a private file of the directory's owner: remove it", name);
+	return LARDER_E_REFUSED;
+}
+
+/* Data and lock file must be private before LMDB opens them by path: it would follow a link, and write. */
+static int check_files(const struct ld_env_place *place, struct ld_env *env, struct ld_problems *problems)
+{
+	char name[FILE_NAME_MAX];
+	struct stat st;
+	int rc;
+
+	lock_name(place->name, env->generation, name);
+	rc = check_private(place, name, &st, problems);
+	data_name(place->name, env->generation, name);
+	if (rc == 0)
+		rc = check_private(place, name, &st, problems);
+	if (rc != 0)
+		return rc;
 	/* LMDB would take an empty file for a new store. */
 	if (st.st_size < 2 * LD_PAGE)
 		return LARDER_E_CORRUPT;
@@ -271,7 +287,7 @@ int ld_env_open(struct ld_env *env, const struct ld_env_place *place, uint32_t g
 	env->generation = generation;
 	env->base_seq = (uint64_t)generation << 48;
 	data_name(place->name, generation, name);
-	rc = check_file(place, name, env, problems);
+	rc = check_files(place, env, problems);
 	if (rc != 0)
 		return rc;
 	LD_POINT(store_opening);

@@ -25,12 +25,12 @@ enum { RUN = 16, RUNS_MAX = 256, PAGES_AT_ONCE = 384 };
 static uint64_t next_random(struct ld_store *store)
 {
 	/* xorshift64* (Vigna 2016); racing threads may draw the same number, which harms nothing */
-	uint64_t x = store->random;
+	uint64_t x = atomic_load_explicit(&store->random, memory_order_relaxed);
 
 	x ^= x >> 12;
 	x ^= x << 25;
 	x ^= x >> 27;
-	store->random = x;
+	atomic_store_explicit(&store->random, x, memory_order_relaxed);
 	return x * UINT64_C(2685821657736338717);
 }
 

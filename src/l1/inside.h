@@ -29,6 +29,7 @@ struct ld_store {
 	_Atomic int64_t retry_ms;      /* not before this a failed attach is tried again */
 	_Atomic uint32_t retry_reason;
 
+	struct ld_process_lock remake_lock; /* record locks do not keep threads of one process apart */
 	struct ld_process_lock lock;   /* guards everything below but while a user is inside */
 	uint64_t attached_by;          /* process generation that seg and env belong to, 0 = none */
 	struct ld_seg seg;
@@ -42,10 +43,11 @@ struct ld_store {
 	/* The sweep of the process that has the role: key it goes on after; a copy, so that slices need no open cursor. */
 	unsigned char sweep_key[LD_KEY_MAX];
 	size_t sweep_key_len;
+	_Atomic uint32_t damaged;      /* generation whose tree was found damaged by background work; 0 = none */
 	int sweep_fast;                /* 1: it hurries */
 	int sweep_clean;               /* 1: no dead entry had to be left so far */
 	uint64_t sweep_from_seq;
-	uint64_t random;
+	_Atomic uint64_t random;
 	int64_t housekeeping_ms;
 	_Atomic uint32_t inline_calls; /* writes since the last share of background work, where writers do it */
 	_Atomic uint32_t inline_busy;  /* 1: a thread of this process is at it */
@@ -161,6 +163,14 @@ int ld_evict_background(struct ld_store *store, int64_t end_ms);
  * (which is left to the check). wall_ms 0 = not read yet.
  */
 int ld_row_is_dead(const struct ld_seg *seg, const MDB_val *key, const MDB_val *row, int64_t now_ms, int64_t *wall_ms, uint64_t *ret_seq);
+/** Does key come after the place, as it must in a whole tree? 1 if there is no place yet. */
+static inline int ld_key_follows(MDB_txn *txn, MDB_dbi table, const MDB_val *key, unsigned char *place, size_t place_len)
+{
+	const MDB_val before = { place_len, place };
+
+	return place_len == 0 || mdb_cmp(txn, table, key, &before) > 0;
+}
+
 /** Go on with the sweep: at most `rows` rows. */
 void ld_sweep_some(struct ld_store *store, uint64_t rows);
 /** A writer's share of the background work, where writers do all of it (LARDER_EVICTOR=inline). Inside ld_enter(), outside the gate. */

@@ -230,7 +230,8 @@ static void count(struct ld_store *store, struct ld_tenant_row *row, int result)
 	ld_tenant_count(row, stripe, counter_of(result), 1);
 	if (result != LARDER_UNAVAILABLE)
 		return;
-	ld_host_count(&store->seg, LD_HC_unavailable_attach + (larder_reason() - LARDER_REASON_ATTACH), 1);
+	if (larder_reason() >= LARDER_REASON_ATTACH && larder_reason() <= LARDER_REASON_NOMEM)
+		ld_host_count(&store->seg, LD_HC_unavailable_attach + (larder_reason() - LARDER_REASON_ATTACH), 1);
 	if (larder_reason() == LARDER_REASON_CORRUPT)
 		ld_tenant_count(row, stripe, LD_TC_corrupt, 1);
 }

@@ -31,7 +31,7 @@ struct slice {
 	int64_t now_ms, boot_to_wall_ms;
 	unsigned char place[LD_KEY_MAX];
 	size_t place_len;
-	int at_end, no_memory;
+	int at_end, at_row, no_memory;   /* at_row: place is a row that was looked at */
 };
 
 static void forget_rows(struct slice *slice)
@@ -178,9 +178,15 @@ static int read_rows(struct slice *slice, MDB_txn *txn)
 		rc = mdb_cursor_get(cursor, &key, &row, MDB_NEXT);
 	slice->looked_at = 0;
 	while (rc == 0 && !outside(slice, &key)) {
+		/* A damaged tree may go round in circles. */
+		if (slice->at_row && !ld_key_follows(txn, slice->store->env.entries, &key, slice->place, slice->place_len)) {
+			rc = MDB_CORRUPTED;
+			break;
+		}
 		take_row(slice, txn, &key, &row);
 		slice->place_len = key.mv_size < LD_KEY_MAX ? key.mv_size : LD_KEY_MAX;
 		memcpy(slice->place, key.mv_data, slice->place_len);
+		slice->at_row = 1;
 		slice->looked_at++;
 		if (slice->looked_at == SLICE || slice->bytes > SLICE_B)
 			break;

@@ -162,6 +162,23 @@ static const char *why_of(int rc)
 	return rc == LARDER_E_CORRUPT ? "damaged or missing" : "cannot be opened";
 }
 
+/* Clears of spaces in an older store hide nothing in this one: their rows are free for others. The table is written under the writer gate; where
+ * that cannot be had, they stay. */
+static void forget_scopes(const struct ld_store *store, struct ld_seg *seg, uint64_t below_seq)
+{
+	struct ld_gate_user user = ld_env_gate_user(seg);
+	enum ld_gate_result taken = ld_gate_take(&seg->h->write_gate, &user, store->config.wait_ms);
+
+	if (taken == LD_GATE_TIMEOUT)
+		return;
+	if (taken == LD_GATE_TAKEN_OVER)
+		atomic_store(&seg->h->recover, 1);
+	for (uint32_t i = 0; i < (uint32_t)LD_SCOPE_SETS * LD_SCOPE_WAYS; i++)
+		if (atomic_load(&seg->scopes[i].seq) < below_seq)
+			atomic_store(&seg->scopes[i].tag, 0);
+	ld_gate_leave(&seg->h->write_gate);
+}
+
 /* Make a new store file beside a segment that stays. Under the open lock. */
 static int remake_store(struct ld_store *store, struct ld_seg *seg, uint32_t bad, const char *why, int aside)
 {
@@ -192,6 +209,7 @@ static int remake_store(struct ld_store *store, struct ld_seg *seg, uint32_t bad
 	ld_seq_raise(&seg->h->write_seq, (uint64_t)next << 48);
 	/* Last: from here on everybody goes over to the new file. */
 	atomic_store(&seg->h->file_generation, next);
+	forget_scopes(store, seg, (uint64_t)next << 48);
 	ld_host_count(seg, LD_HC_stores_remade, 1);
 	LD_LOG(&store->config.log, LARDER_LOG_WARN, "store_remade", NULL, LD_T("reason", why), LD_N("generation", next),
 	    LD_N("set_aside", aside),);
@@ -200,12 +218,16 @@ static int remake_store(struct ld_store *store, struct ld_seg *seg, uint32_t bad
 
 static int remake_locked(struct ld_store *store, struct ld_seg *seg, uint32_t bad, const char *why, int aside)
 {
-	int rc = ld_seg_lock_open(seg, store->config.wait_ms);
+	int rc;
 
-	if (rc != 0)
-		return rc;
-	rc = remake_store(store, seg, bad, why, aside);
-	ld_seg_unlock_open(seg);
+	if (ld_process_lock(&store->remake_lock, store->config.wait_ms) != 0)
+		return LARDER_UNAVAILABLE;
+	rc = ld_seg_lock_open(seg, store->config.wait_ms);
+	if (rc == 0) {
+		rc = remake_store(store, seg, bad, why, aside);
+		ld_seg_unlock_open(seg);
+	}
+	ld_process_unlock(&store->remake_lock);
 	return rc;
 }
 
@@ -287,6 +309,50 @@ static void note_failure(struct ld_store *store, int rc, const struct ld_problem
 	    LD_T("reason", problems->text ? problems->text : larder_reason_text(reason)),);
 }
 
+static int open_directory(struct ld_store *store, struct ld_problems *problems)
+{
+	const char *dir = store->config.dir;
+	uid_t owner = store->config.uid != (uid_t)-1 ? store->config.uid : geteuid();
+	struct stat st;
+	int made = store->config.create && mkdir(dir, 0700) == 0;
+
+	store->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (store->dir_fd < 0) {
+		if (errno == ENOENT && !store->config.create)
+			return LARDER_MISS;
+		ld_problem(problems, "LARDER_DIR=%s: %s", dir, errno == ELOOP || errno == ENOTDIR ? "is a symbolic link or no directory: remove it, or name another" :
+		    errno == ENOENT ? "its parent directory does not exist: make it" : strerror(errno));
+		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? LARDER_E_IO : LARDER_E_REFUSED;
+	}
+	if (made && store->config.uid != (uid_t)-1 && fchown(store->dir_fd, store->config.uid, store->config.gid) != 0) {
+		ld_problem(problems, "LARDER_DIR=%s: cannot give it to uid %u: %s", dir, (unsigned)store->config.uid, strerror(errno));
+		return LARDER_E_REFUSED;
+	}
+	if (fstat(store->dir_fd, &st) != 0)
+		return LARDER_E_IO;
+	if (st.st_uid != owner) {
+		ld_problem(problems, "LARDER_DIR=%s: belongs to uid %u, not to uid %u: run as its owner, or chown it", dir, (unsigned)st.st_uid,
+		    (unsigned)owner);
+		return LARDER_E_REFUSED;
+	}
+	if (st.st_mode & 077) {
+		ld_problem(problems, "LARDER_DIR=%s: others may use it (mode %04o): chmod 700 it", dir, (unsigned)(st.st_mode & 07777));
+		return LARDER_E_REFUSED;
+	}
+	return 0;
+}
+
+/* The directory was removed under us: the one that stands at its name now, if it may be used. */
+static int directory_again(struct ld_store *store, struct ld_problems *problems)
+{
+	struct stat st;
+
+	if (fstat(store->dir_fd, &st) == 0 && st.st_nlink > 0)
+		return 0;
+	close(store->dir_fd);
+	return open_directory(store, problems);
+}
+
 /* Under store->lock. */
 static int attach_locked(struct ld_store *store, int64_t budget_ms, struct ld_problems *problems)
 {
@@ -302,7 +368,9 @@ static int attach_locked(struct ld_store *store, int64_t budget_ms, struct ld_pr
 		detach_parts(store);
 	}
 	ld_reason_set(LARDER_REASON_NONE);
-	rc = attach_parts(store, budget_ms, problems);
+	rc = directory_again(store, problems);
+	if (rc == 0)
+		rc = attach_parts(store, budget_ms, problems);
 	if (rc != 0) {
 		note_failure(store, rc, problems);
 		return rc;
@@ -440,39 +508,6 @@ int ld_store_attach(struct ld_store *store)
 
 /* ---- opening and closing ---- */
 
-static int open_directory(struct ld_store *store, struct ld_problems *problems)
-{
-	const char *dir = store->config.dir;
-	uid_t owner = store->config.uid != (uid_t)-1 ? store->config.uid : geteuid();
-	struct stat st;
-	int made = store->config.create && mkdir(dir, 0700) == 0;
-
-	store->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (store->dir_fd < 0) {
-		if (errno == ENOENT && !store->config.create)
-			return LARDER_MISS;
-		ld_problem(problems, "LARDER_DIR=%s: %s", dir, errno == ELOOP || errno == ENOTDIR ? "is a symbolic link or no directory: remove it, or name another" :
-		    errno == ENOENT ? "its parent directory does not exist: make it" : strerror(errno));
-		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? LARDER_E_IO : LARDER_E_REFUSED;
-	}
-	if (made && store->config.uid != (uid_t)-1 && fchown(store->dir_fd, store->config.uid, store->config.gid) != 0) {
-		ld_problem(problems, "LARDER_DIR=%s: cannot give it to uid %u: %s", dir, (unsigned)store->config.uid, strerror(errno));
-		return LARDER_E_REFUSED;
-	}
-	if (fstat(store->dir_fd, &st) != 0)
-		return LARDER_E_IO;
-	if (st.st_uid != owner) {
-		ld_problem(problems, "LARDER_DIR=%s: belongs to uid %u, not to uid %u: run as its owner, or chown it", dir, (unsigned)st.st_uid,
-		    (unsigned)owner);
-		return LARDER_E_REFUSED;
-	}
-	if (st.st_mode & 077) {
-		ld_problem(problems, "LARDER_DIR=%s: others may use it (mode %04o): chmod 700 it", dir, (unsigned)(st.st_mode & 07777));
-		return LARDER_E_REFUSED;
-	}
-	return 0;
-}
-
 /* The whole must fit the file system: what does not fit it when full, fails when it is least wanted. */
 static int check_room(const struct ld_store *store, struct ld_problems *problems)
 {
@@ -538,6 +573,7 @@ static void store_free(struct ld_store *store)
 int ld_store_open(const struct ld_store_config *config, struct ld_store **ret_store, struct ld_problems *problems)
 {
 	struct ld_store *store = ld_calloc(1, sizeof(*store));
+	uint64_t seed = 0;
 	int rc;
 
 	if (!store)
@@ -549,9 +585,9 @@ int ld_store_open(const struct ld_store_config *config, struct ld_store **ret_st
 	store->config.name = ld_strdup(config->name);
 	ld_seg_init(&store->seg);
 	rc = store->config.dir && store->config.name ? 0 : LARDER_E_NOMEM;
-	if (rc == 0 && ld_key_random(&store->random, sizeof(store->random)) != 0)
+	if (rc == 0 && ld_key_random(&seed, sizeof(seed)) != 0)
 		rc = LARDER_E_IO;
-	store->random |= 1;
+	atomic_store(&store->random, seed | 1);
 	store->config.log.cache = store->config.name;
 	if (rc == 0)
 		rc = open_directory(store, problems);

@@ -57,7 +57,9 @@ static int look(struct slice *slice, MDB_txn *txn)
 {
 	struct ld_store *store = slice->store;
 	MDB_val key = { store->sweep_key_len, store->sweep_key }, row;
+	struct dead_row *dead;
 	MDB_cursor *cursor;
+	uint64_t seq;
 	int rc = mdb_cursor_open(txn, store->env.entries, &cursor);
 
 	if (rc != 0)
@@ -67,9 +69,12 @@ static int look(struct slice *slice, MDB_txn *txn)
 	if (rc == 0 && key.mv_size == store->sweep_key_len && memcmp(key.mv_data, store->sweep_key, key.mv_size) == 0)
 		rc = mdb_cursor_get(cursor, &key, &row, MDB_NEXT);
 	while (rc == 0) {
-		struct dead_row *dead = &slice->dead[slice->dead_count];
-		uint64_t seq;
-
+		/* A damaged tree may go round in circles. */
+		if (!ld_key_follows(txn, store->env.entries, &key, store->sweep_key, store->sweep_key_len)) {
+			rc = MDB_CORRUPTED;
+			break;
+		}
+		dead = &slice->dead[slice->dead_count];
 		if (is_dead(slice, &key, &row, &seq)) {
 			memcpy(dead->key, key.mv_data, key.mv_size);
 			dead->key_len = key.mv_size;
@@ -128,6 +133,21 @@ static int bury(struct slice *slice)
 	return rc;
 }
 
+/* A transaction has room for so many tenants' accounts: the rest of the slice in further ones. */
+static int bury_all(struct slice *slice)
+{
+	struct ld_store *store = slice->store;
+	int rc = LARDER_E_BUSY;
+
+	for (unsigned i = 0; i <= SLICE / LD_ACCOUNTS && rc == LARDER_E_BUSY; i++) {
+		if (ld_gate_in(store, store->config.wait_ms) != 0)
+			return LARDER_E_BUSY;
+		rc = bury(slice);
+		ld_gate_out(store);
+	}
+	return rc;
+}
+
 static void begin(struct ld_store *store, int64_t now_ms)
 {
 	store->sweep_key_len = 0;
@@ -168,15 +188,14 @@ void ld_sweep_some(struct ld_store *store, uint64_t rows)
 		rc = look(&slice, txn);
 		ld_env_read_end(&store->env, txn);
 		ld_host_count(&store->seg, LD_HC_swept, slice.rows);
-		if (rc == 0 && slice.dead_count > 0) {
-			rc = ld_gate_in(store, store->config.wait_ms);
-			if (rc == 0) {
-				rc = bury(&slice);
-				ld_gate_out(store);
-			}
-		}
+		if (rc == 0 && slice.dead_count > 0)
+			rc = bury_all(&slice);
 		if (rc != 0)
 			store->sweep_clean = 0;
+		if (rc == LARDER_E_CORRUPT)
+			atomic_store(&store->damaged, store->env.generation);
+		if (rc < 0 && slice.rows < SLICE && !slice.at_end)
+			return;
 		if (slice.at_end) {
 			end(store, slice.now_ms);
 			return;

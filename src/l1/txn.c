@@ -197,6 +197,9 @@ static void mirror(struct ld_write *write)
 {
 	struct ld_seg_header *h = write->store->seg.h;
 
+	/* Of a store that was replaced meanwhile nobody wants to know. */
+	if (atomic_load(&h->file_generation) != write->store->env.generation)
+		return;
 	atomic_store_explicit(&h->used_pages, write->use.pages, memory_order_relaxed);
 	atomic_store_explicit(&h->entries, write->use.entries, memory_order_relaxed);
 	atomic_store_explicit(&h->last_page, write->use.last_page, memory_order_relaxed);

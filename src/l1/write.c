@@ -259,7 +259,9 @@ static int store_gated(struct ld_store *store, struct item *item, int64_t budget
 	int rc;
 
 	do {
-		if (ld_gate_in(store, budget_ms) != 0)
+		int64_t left_ms = end_ms - ld_clock_boot_ms();
+
+		if (ld_gate_in(store, left_ms < 1 ? 1 : left_ms) != 0)
 			return LARDER_E_BUSY;
 		rc = store_inside(store, item, row, cost);
 		ld_pressure_now(store, row, 0, &pressure);

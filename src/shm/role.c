@@ -7,7 +7,7 @@
  *   killed between swap and beat      the beat is the predecessor's: the role may be taken again at once, by a third process.
  *   the holder is stopped             no beat for LD_ROLE_SILENT_MS: it is replaced. When it goes on it may finish the transaction it is in,
  *                                     under the writer gate, which nobody took from it; then it finds another number and steps down.
- *   called while it goes to sleep     `asleep` is set before `wake` is read; the caller adds to `wake` after its work is visible.
+ *   called while it goes to sleep     `wake` is read before `asleep` is set; a call between the two is seen at the next tick.
  */
 #include "shm/role.h"
 

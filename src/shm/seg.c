@@ -102,16 +102,22 @@ static int check_file(int fd, const struct ld_seg_place *place, const char *name
 static int open_file(const struct ld_seg_place *place, const char *name, int flags, struct stat *ret_st,
     struct ld_problems *problems, int *ret_fd)
 {
-	int fd = openat(place->dir_fd, name, flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
-	int rc;
+	int base = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, made = 0, fd = -1, rc;
 
+	/* Only what we made is given away: a file that was there may be a link to somebody else's. */
+	if (flags & O_CREAT) {
+		fd = openat(place->dir_fd, name, base | O_CREAT | O_EXCL, 0600);
+		made = fd >= 0;
+	}
+	if (fd < 0 && !(flags & O_EXCL))
+		fd = openat(place->dir_fd, name, base);
 	if (fd < 0) {
 		if (errno == ENOENT)
 			return LARDER_MISS;
 		ld_problem(problems, "%s: %s", name, errno == ELOOP ? "is a symbolic link: remove it" : strerror(errno));
 		return errno == ELOOP || errno == EACCES || errno == EPERM ? LARDER_E_REFUSED : LARDER_E_IO;
 	}
-	if (flags & O_CREAT && place->uid != (uid_t)-1 && fchown(fd, place->uid, place->gid) != 0) {
+	if (made && place->uid != (uid_t)-1 && fchown(fd, place->uid, place->gid) != 0) {
 		close(fd);
 		return LARDER_E_IO;
 	}
