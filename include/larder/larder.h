@@ -373,8 +373,8 @@ LARDER_API LARDER_CHECK int larder_delete_many(larder_tenant *tenant, struct lar
  * Clear a space of the tenant, the whole tenant, or everything. One small transaction, whatever the number of entries; their
  * room is reclaimed in the background.
  *
- * Returns   0; LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO not recorded in the store: it holds until the segment is made anew, call
- *           again; LARDER_E_SPACE_NAME, LARDER_E_CLOSED, LARDER_E_USAGE
+ * Returns   0; LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO it could not get in or be recorded: what is there is hidden all the same - after
+ *           LARDER_E_BUSY the whole tenant's, also for a space; call again; LARDER_E_SPACE_NAME, LARDER_E_CLOSED, LARDER_E_USAGE
  */
 LARDER_API LARDER_CHECK int larder_clear_space(larder_tenant *tenant, const char *space, const struct larder_call *call);
 LARDER_API LARDER_CHECK int larder_clear_tenant(larder_tenant *tenant, const struct larder_call *call);
