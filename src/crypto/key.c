@@ -11,6 +11,7 @@
 
 #include "crypto/key.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <openssl/sha.h>
 #include <string.h>
@@ -22,18 +23,10 @@
 #define BLOCK SHA256_CBLOCK
 #define INNER_BLOCKS 3  /* ipad, tenant, space */
 #define OUTER_BLOCKS 1
+#define LENGTH_B 8       /* of a message's length in its last block */
 
 _Static_assert(sizeof(struct ld_key_state) == 64, "two SHA-256 states");
 _Static_assert(sizeof(((SHA256_CTX *)0)->h) == 32, "a state is copied as it is");
-
-/* A context that has already taken so many whole blocks and stands at this state. */
-static void resume(SHA256_CTX *context, const uint32_t state[8], unsigned blocks)
-{
-	memset(context, 0, sizeof(*context));
-	memcpy(context->h, state, sizeof(context->h));
-	context->Nl = blocks * BLOCK * 8;
-	context->md_len = SHA256_DIGEST_LENGTH;
-}
 
 static void absorb_key(SHA256_CTX *context, const unsigned char key[BLOCK], unsigned char pad)
 {
@@ -78,19 +71,51 @@ void ld_key_prepare(const unsigned char *secret, size_t secret_len, const char *
 	ld_wipe(&context, sizeof(context));
 }
 
+/* What HMAC's message ends in: its last bytes, a one bit, zeros, and the length in bits with the blocks that came before (FIPS 180-4, 5.1.1). */
+static void absorb_end(SHA256_CTX *context, const unsigned char *rest, size_t rest_len, uint64_t total_len)
+{
+	unsigned char block[BLOCK] = { 0 };
+
+	if (rest_len != 0)
+		memcpy(block, rest, rest_len);
+	block[rest_len] = 0x80;
+	if (rest_len >= BLOCK - LENGTH_B) {
+		SHA256_Transform(context, block);
+		memset(block, 0, sizeof(block));
+	}
+	total_len = htobe64(total_len * 8);
+	memcpy(block + BLOCK - LENGTH_B, &total_len, LENGTH_B);
+	SHA256_Transform(context, block);
+	ld_wipe(block, sizeof(block));
+}
+
+static void put_state(const SHA256_CTX *context, unsigned char ret_digest[32])
+{
+	for (size_t i = 0; i < 8; i++) {
+		uint32_t word = htobe32(context->h[i]);
+
+		memcpy(ret_digest + i * sizeof(word), &word, sizeof(word));
+	}
+}
+
+/* By whole blocks, without SHA256_Update() and _Final(): those copy and wipe a context for each half, a fifth of the time of a key. */
 void ld_key_derive(const struct ld_key_state *state, const void *name, size_t name_len, unsigned char ret_digest[32])
 {
+	const unsigned char *at = name;
 	unsigned char inner[SHA256_DIGEST_LENGTH];
+	size_t left = name_len;
 	SHA256_CTX context;
 
-	resume(&context, state->inner, INNER_BLOCKS);
-	(void)SHA256_Update(&context, name, name_len);
-	(void)SHA256_Final(inner, &context);
-	resume(&context, state->outer, OUTER_BLOCKS);
-	(void)SHA256_Update(&context, inner, sizeof(inner));
-	(void)SHA256_Final(ret_digest, &context);
+	memcpy(context.h, state->inner, sizeof(context.h));
+	for (; left >= BLOCK; left -= BLOCK, at += BLOCK)
+		SHA256_Transform(&context, at);
+	absorb_end(&context, at, left, INNER_BLOCKS * BLOCK + name_len);
+	put_state(&context, inner);
+	memcpy(context.h, state->outer, sizeof(context.h));
+	absorb_end(&context, inner, sizeof(inner), OUTER_BLOCKS * BLOCK + sizeof(inner));
+	put_state(&context, ret_digest);
 	ld_wipe(inner, sizeof(inner));
-	ld_wipe(&context, sizeof(context));
+	ld_wipe(context.h, sizeof(context.h));
 }
 
 void ld_key_sha256(const void *data, size_t len, unsigned char ret_digest[32])
