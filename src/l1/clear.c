@@ -99,7 +99,7 @@ static void hide_from_outside(struct ld_store *store, const char *tenant)
 int ld_store_clear(struct ld_store *store, const char *tenant, const char *space, const struct ld_way *way)
 {
 	int64_t budget_ms = ld_budget(store, way), now_ms;
-	int rc = ld_enter(store, budget_ms, &now_ms);
+	int rc = ld_enter_within(store, &budget_ms, &now_ms);
 
 	if (rc != 0) {
 		hide_from_outside(store, tenant);

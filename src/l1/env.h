@@ -38,8 +38,9 @@ struct ld_env {
 	int data_fd;                   /* LMDB's own; borrowed */
 	void *map;                     /* for a child that lets go */
 	size_t map_size;
-	_Atomic(MDB_txn *) pool[LD_ENV_POOL];
+	_Atomic uintptr_t pool[LD_ENV_POOL]; /* a reset read transaction, with LD_ENV_TAKEN while a thread has it; 0 = none */
 };
+enum { LD_ENV_TAKEN = 1 };
 
 /** The directory, by path for LMDB and by descriptor for ourselves; who shall own what is made (-1 = as it comes). */
 struct ld_env_place {
@@ -86,6 +87,20 @@ struct ld_env_gate {
 int ld_env_read_begin(struct ld_env *env, const struct ld_env_gate *gate, MDB_txn **ret_txn);
 /** Reset it and put it back. */
 void ld_env_read_end(struct ld_env *env, MDB_txn *txn);
+
+/**
+ * Take a transaction out of the pool, as it lies there: it must be renewed. Returns its place, or NULL when none is free. Sequentially consistent: whoever
+ * then sees that the environment is still wanted has it for sure, and ld_env_is_taken() of others says so until ld_env_put().
+ */
+_Atomic uintptr_t *ld_env_take(struct ld_env *env, MDB_txn **ret_txn);
+/** Put a reset one back to its place. One store. */
+static inline void ld_env_put(_Atomic uintptr_t *place, MDB_txn *txn)
+{
+	/* release: pairs with the exchange in ld_env_take() */
+	atomic_store_explicit(place, (uintptr_t)txn, memory_order_release);
+}
+/** Has any thread one of the pool's? */
+int ld_env_is_taken(const struct ld_env *env);
 
 /** Free reader slots of dead processes, through the read gate. Returns how many, or -1 when the gate was held. */
 int ld_env_clear_readers(struct ld_env *env, const struct ld_env_gate *gate);

@@ -23,7 +23,7 @@ struct ld_store {
 
 	/* Whether this process is here: the generation of the process that attached, 0 = away or draining. Written under `lock`. */
 	_Atomic uint64_t here;
-	_Atomic uint32_t users;        /* calls inside; counted before `here` is looked at again */
+	_Atomic uint32_t users;        /* calls inside but for those of ld_reading_begin(); counted before `here` is looked at again */
 	_Atomic uint32_t serial;       /* grows with each attach: row hints of another one are void */
 	_Atomic int64_t next_check_ms; /* when somebody shall look whether the files still stand */
 	_Atomic int64_t retry_ms;      /* not before this a failed attach is tried again */
@@ -58,7 +58,22 @@ struct ld_store {
  * the reason set.
  */
 int ld_enter(struct ld_store *store, int64_t budget_ms, int64_t *ret_now_ms);
+/** The same, and what is left of the budget afterwards, which is less where it had to attach. */
+int ld_enter_within(struct ld_store *store, int64_t *budget_ms, int64_t *ret_now_ms);
 void ld_leave(struct ld_store *store);
+
+/** A read in progress, in a call that has entered. */
+struct ld_reading {
+	MDB_txn *txn;                  /* NULL: there is none */
+	_Atomic uintptr_t *place;      /* of the pool: the mark there stands for our place in `users`; NULL = we are counted */
+	int inside;
+};
+/**
+ * Enter and begin a read transaction, at the price of one locked instruction where the pool has one and nothing is to be looked after. On anything but
+ * inside == 1 there is nothing to end. Returns as ld_enter() and ld_read_begin().
+ */
+int ld_reading_begin(struct ld_store *store, int64_t budget_ms, int64_t *ret_now_ms, struct ld_reading *ret_reading);
+void ld_reading_end(struct ld_store *store, const struct ld_reading *reading);
 
 /** Wake the background work, if we are here; never attaches. */
 void ld_call_keeper(struct ld_store *store);

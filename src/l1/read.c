@@ -250,13 +250,11 @@ static int hide_damage(int rc, int *damaged)
 	return unavailable(LARDER_REASON_CORRUPT);
 }
 
-static void leave_read(struct ld_store *store, MDB_txn *txn, int damaged)
+static void leave_read(struct ld_store *store, const struct ld_reading *reading, int damaged)
 {
 	uint32_t generation = store->env.generation;
 
-	if (txn)
-		ld_env_read_end(&store->env, txn);
-	ld_leave(store);
+	ld_reading_end(store, reading);
 	if (damaged)
 		ld_store_condemn(store, generation, "damaged", 1);
 }
@@ -264,26 +262,23 @@ static void leave_read(struct ld_store *store, MDB_txn *txn, int damaged)
 int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_look *look,
     struct ld_found *ret_found)
 {
-	int64_t budget_ms = ld_budget(store, way), now_ms;
+	struct ld_reading reading;
+	int64_t now_ms;
 	struct ld_tenant_row *row;
-	MDB_txn *txn = NULL;
-	int rc = ld_enter(store, budget_ms, &now_ms), damaged = 0;
+	int rc = ld_reading_begin(store, ld_budget(store, way), &now_ms, &reading), damaged = 0;
 
-	if (rc != 0)
+	if (!reading.inside)
 		return rc;
 	row = ld_tenant_of(store, key);
 	if (switched_off(store, way)) {
 		ld_tenant_count(row, ld_seg_stripe(&store->seg), LD_TC_bypassed, 1);
-		ld_leave(store);
-		return LARDER_MISS;
+		rc = LARDER_MISS;
+	} else {
+		if (rc == 0)
+			rc = hide_damage(find(store, reading.txn, key, row, now_ms, look, ret_found), &damaged);
+		count(store, row, rc);
 	}
-	rc = ld_read_begin(store, budget_ms, &txn);
-	if (rc == 0)
-		rc = hide_damage(find(store, txn, key, row, now_ms, look, ret_found), &damaged);
-	else
-		txn = NULL;
-	count(store, row, rc);
-	leave_read(store, txn, damaged);
+	leave_read(store, &reading, damaged);
 	return rc;
 }
 
@@ -296,26 +291,26 @@ static void all_results(int *results, size_t count, int rc)
 void ld_store_get_many(struct ld_store *store, const struct ld_key *keys, size_t count_of, const struct ld_way *way,
     const struct ld_look *look, struct ld_found *ret_found, int *ret_results)
 {
-	int64_t budget_ms = ld_budget(store, way), now_ms;
-	MDB_txn *txn = NULL;
-	int rc = ld_enter(store, budget_ms, &now_ms), off, damaged = 0;
+	struct ld_reading reading;
+	int64_t now_ms;
+	int rc = ld_reading_begin(store, ld_budget(store, way), &now_ms, &reading), off, damaged = 0;
 
-	if (rc != 0) {
+	if (!reading.inside) {
 		all_results(ret_results, count_of, rc);
 		return;
 	}
 	off = switched_off(store, way);
-	rc = off ? LARDER_MISS : ld_read_begin(store, budget_ms, &txn);
+	rc = off ? LARDER_MISS : rc;
 	for (size_t i = 0; i < count_of; i++) {
 		struct ld_tenant_row *row = ld_tenant_of(store, &keys[i]);
 
-		ret_results[i] = rc != 0 ? rc : hide_damage(find(store, txn, &keys[i], row, now_ms, look, &ret_found[i]), &damaged);
+		ret_results[i] = rc != 0 ? rc : hide_damage(find(store, reading.txn, &keys[i], row, now_ms, look, &ret_found[i]), &damaged);
 		if (off)
 			ld_tenant_count(row, ld_seg_stripe(&store->seg), LD_TC_bypassed, 1);
 		else
 			count(store, row, ret_results[i]);
 	}
-	leave_read(store, rc == 0 ? txn : NULL, damaged);
+	leave_read(store, &reading, damaged);
 }
 
 void ld_store_count(struct ld_store *store, const struct ld_key *key, enum ld_tenant_counter which)

@@ -3,8 +3,9 @@
  * Read transactions of one environment: a pool of reset ones, each with its slot in LMDB's reader table, so that a read costs a renewal and
  * waits for nobody. Only a transaction that is new takes the reader mutex, and only through the read gate.
  *
- * The pool is a row of words that threads exchange with NULL: whoever gets a transaction out has it alone. Killed with one taken: its slot in the
- * reader table stays until somebody clears dead readers; meanwhile its snapshot pins pages.
+ * The pool is a row of words; a thread marks the word of the transaction that it takes, and unmarks it: whoever marks it has it alone. The mark
+ * also says that somebody is inside, for whoever wants to close (l1/store.c). Killed with one taken: its slot in the reader table stays until
+ * somebody clears dead readers; meanwhile its snapshot pins pages.
  * Stopped with one taken, in mid-copy: the same, until it goes on. `larder stat` shows its pid.
  */
 #include "l1/env.h"
@@ -42,32 +43,47 @@ struct ld_gate_user ld_env_gate_user(const struct ld_seg *seg)
 	return (struct ld_gate_user){ seg->self, alive, (void *)(uintptr_t)seg };
 }
 
-static MDB_txn *take_pooled(struct ld_env *env)
+_Atomic uintptr_t *ld_env_take(struct ld_env *env, MDB_txn **ret_txn)
 {
 	unsigned first = home_of_thread();
 
 	for (unsigned i = 0; i < LD_ENV_POOL; i++) {
-		_Atomic(MDB_txn *) *place = &env->pool[(first + i) % LD_ENV_POOL];
-		MDB_txn *txn;
+		_Atomic uintptr_t *place = &env->pool[(first + i) % LD_ENV_POOL];
+		uintptr_t word = atomic_load_explicit(place, memory_order_relaxed);
 
-		if (atomic_load_explicit(place, memory_order_relaxed) == NULL)
-			continue;
-		/* acquire: pairs with the exchange in put_pooled() */
-		txn = atomic_exchange_explicit(place, NULL, memory_order_acquire);
-		if (txn)
-			return txn;
+		if (word != 0 && (word & LD_ENV_TAKEN) == 0 && atomic_compare_exchange_strong(place, &word, word | LD_ENV_TAKEN)) {
+			*ret_txn = (MDB_txn *)word;
+			return place;
+		}
 	}
 	return NULL;
 }
 
+int ld_env_is_taken(const struct ld_env *env)
+{
+	for (unsigned i = 0; i < LD_ENV_POOL; i++)
+		if (atomic_load(&env->pool[i]) & LD_ENV_TAKEN)
+			return 1;
+	return 0;
+}
+
+/* To the place that it was taken from, or, if it is new, to a free one. */
 static int put_pooled(struct ld_env *env, MDB_txn *txn)
 {
 	unsigned first = home_of_thread();
 
 	for (unsigned i = 0; i < LD_ENV_POOL; i++) {
-		MDB_txn *expected = NULL;
+		_Atomic uintptr_t *place = &env->pool[(first + i) % LD_ENV_POOL];
 
-		if (atomic_compare_exchange_strong_explicit(&env->pool[(first + i) % LD_ENV_POOL], &expected, txn, memory_order_release,
+		if (atomic_load_explicit(place, memory_order_relaxed) == ((uintptr_t)txn | LD_ENV_TAKEN)) {
+			ld_env_put(place, txn);
+			return 1;
+		}
+	}
+	for (unsigned i = 0; i < LD_ENV_POOL; i++) {
+		uintptr_t none = 0;
+
+		if (atomic_compare_exchange_strong_explicit(&env->pool[(first + i) % LD_ENV_POOL], &none, (uintptr_t)txn, memory_order_release,
 		    memory_order_relaxed))
 			return 1;
 	}
@@ -100,11 +116,13 @@ static int begin_new(struct ld_env *env, const struct ld_env_gate *gate, MDB_txn
 /* Of another thread that has put it back. 0, or -1. */
 static int renew_pooled(struct ld_env *env, MDB_txn **ret_txn)
 {
-	MDB_txn *txn = take_pooled(env);
+	MDB_txn *txn;
+	_Atomic uintptr_t *place = ld_env_take(env, &txn);
 
-	if (!txn)
+	if (!place)
 		return -1;
 	if (mdb_txn_renew(txn) != 0) {
+		atomic_store(place, 0);
 		mdb_txn_abort(txn);
 		return -1;
 	}

@@ -8,6 +8,9 @@
  *   A adds itself to `users`, then looks at `here` again; B clears `here`, then looks at `users`. Both are sequentially consistent, so either
  *   A sees that it is away and leaves, or B sees A and waits. B waits for a bounded time; when A does not come out (it is stopped under a
  *   debugger, it copies a gigabyte) the store stays draining, and whoever calls next goes on waiting.
+ *   A reader marks a transaction of the pool instead, to the same effect: the mark before the look at `here`, `here` before the look at the marks. One
+ *   that marks after B has looked sees `here` cleared and unmarks; until then B does not take that transaction down (l1/env.c), so
+ *   no reader is ever left with a transaction of a closed environment, nor with one of the same address in the next.
  *
  * Races between processes:
  *
@@ -40,6 +43,14 @@
 #include "shm/role.h"
 
 enum { OPEN_BUDGET_MS = 1000, DRAIN_MS = 50, CHECK_EVERY_MS = 1000, RETRY_MS = 100 };
+
+/* What is left of a call's time for the next thing that it waits for; whatever it passes on its way, it waits no longer in all. */
+static int64_t left_until(int64_t end_ms)
+{
+	int64_t left_ms = end_ms - ld_clock_boot_ms();
+
+	return left_ms > 0 ? left_ms : 0;
+}
 
 static struct ld_seg_place seg_place(const struct ld_store *store)
 {
@@ -109,7 +120,7 @@ static int make_locked(struct ld_store *store, struct ld_seg *seg, struct ld_pro
 }
 
 /* Map the segment, making it where it is missing and we may. */
-static int map_segment(struct ld_store *store, struct ld_seg *seg, int64_t budget_ms, struct ld_problems *problems)
+static int map_segment(struct ld_store *store, struct ld_seg *seg, int64_t end_ms, struct ld_problems *problems)
 {
 	struct ld_seg_place place = seg_place(store);
 	int rc = ld_seg_attach(seg, &place, problems);
@@ -127,7 +138,7 @@ static int map_segment(struct ld_store *store, struct ld_seg *seg, int64_t budge
 		return LARDER_E_REFUSED;
 	if (rc == 0)
 		return 0;
-	rc = ld_seg_lock_open(seg, budget_ms);
+	rc = ld_seg_lock_open(seg, left_until(end_ms));
 	if (rc != 0)
 		return rc;
 	rc = make_locked(store, seg, problems);
@@ -137,17 +148,17 @@ static int map_segment(struct ld_store *store, struct ld_seg *seg, int64_t budge
 
 /* ---- attaching ---- */
 
-static int open_env_gated(struct ld_store *store, struct ld_seg *seg, struct ld_env *env, int64_t budget_ms,
+static int open_env_gated(struct ld_store *store, struct ld_seg *seg, struct ld_env *env, int64_t end_ms,
     struct ld_problems *problems)
 {
 	struct ld_gate_user user = ld_env_gate_user(seg);
 	struct ld_env_place place = env_place(store);
 	int rc;
 
-	if (ld_gate_take(&seg->h->open_gate, &user, budget_ms) == LD_GATE_TIMEOUT)
+	if (ld_gate_take(&seg->h->open_gate, &user, left_until(end_ms)) == LD_GATE_TIMEOUT)
 		return LARDER_UNAVAILABLE;
 	/* Opening reads the tables in a first transaction, which takes the reader mutex. */
-	if (ld_gate_take(&seg->h->read_gate, &user, budget_ms) == LD_GATE_TIMEOUT) {
+	if (ld_gate_take(&seg->h->read_gate, &user, left_until(end_ms)) == LD_GATE_TIMEOUT) {
 		ld_gate_leave(&seg->h->open_gate);
 		return LARDER_UNAVAILABLE;
 	}
@@ -216,13 +227,13 @@ static int remake_store(struct ld_store *store, struct ld_seg *seg, uint32_t bad
 	return 0;
 }
 
-static int remake_locked(struct ld_store *store, struct ld_seg *seg, uint32_t bad, const char *why, int aside)
+static int remake_locked(struct ld_store *store, struct ld_seg *seg, uint32_t bad, const char *why, int aside, int64_t end_ms)
 {
 	int rc;
 
-	if (ld_process_lock(&store->remake_lock, store->config.wait_ms) != 0)
+	if (ld_process_lock(&store->remake_lock, left_until(end_ms)) != 0)
 		return LARDER_UNAVAILABLE;
-	rc = ld_seg_lock_open(seg, store->config.wait_ms);
+	rc = ld_seg_lock_open(seg, left_until(end_ms));
 	if (rc == 0) {
 		rc = remake_store(store, seg, bad, why, aside);
 		ld_seg_unlock_open(seg);
@@ -231,29 +242,29 @@ static int remake_locked(struct ld_store *store, struct ld_seg *seg, uint32_t ba
 	return rc;
 }
 
-static int open_env(struct ld_store *store, struct ld_seg *seg, struct ld_env *env, int64_t budget_ms, struct ld_problems *problems)
+static int open_env(struct ld_store *store, struct ld_seg *seg, struct ld_env *env, int64_t end_ms, struct ld_problems *problems)
 {
 	uint32_t generation = atomic_load(&seg->h->file_generation);
-	int rc = open_env_gated(store, seg, env, budget_ms, problems);
+	int rc = open_env_gated(store, seg, env, end_ms, problems);
 
 	if (rc != LARDER_E_CORRUPT)
 		return rc;
-	rc = remake_locked(store, seg, generation, why_of(rc), 1);
-	return rc == 0 ? open_env_gated(store, seg, env, budget_ms, problems) : rc;
+	rc = remake_locked(store, seg, generation, why_of(rc), 1, end_ms);
+	return rc == 0 ? open_env_gated(store, seg, env, end_ms, problems) : rc;
 }
 
-static int attach_parts(struct ld_store *store, int64_t budget_ms, struct ld_problems *problems)
+static int attach_parts(struct ld_store *store, int64_t end_ms, struct ld_problems *problems)
 {
 	int rc;
 
 	ld_seg_init(&store->seg);
-	rc = map_segment(store, &store->seg, budget_ms, problems);
+	rc = map_segment(store, &store->seg, end_ms, problems);
 	if (rc == 0)
 		rc = ld_seg_take_slot(&store->seg, &store->config.self, ld_clock_boot_ms());
 	if (rc == LARDER_UNAVAILABLE && store->seg.h)
 		ld_reason_set(LARDER_REASON_SLOTS);
 	if (rc == 0)
-		rc = open_env(store, &store->seg, &store->env, budget_ms, problems);
+		rc = open_env(store, &store->seg, &store->env, end_ms, problems);
 	if (rc != 0)
 		ld_seg_detach(&store->seg);
 	return rc;
@@ -280,7 +291,7 @@ static int drain(struct ld_store *store, int64_t budget_ms)
 	const struct timespec pause = { 0, 200000L };
 
 	atomic_store(&store->here, 0);
-	while (atomic_load(&store->users) != 0) {
+	while (atomic_load(&store->users) != 0 || ld_env_is_taken(&store->env)) {
 		if (store->attached_by != 0)
 			ld_role_call(&store->seg);
 		if (ld_clock_boot_ms() >= end_ms)
@@ -354,7 +365,7 @@ static int directory_again(struct ld_store *store, struct ld_problems *problems)
 }
 
 /* Under store->lock. */
-static int attach_locked(struct ld_store *store, int64_t budget_ms, struct ld_problems *problems)
+static int attach_locked(struct ld_store *store, int64_t end_ms, struct ld_problems *problems)
 {
 	uint64_t process = ld_process_generation();
 	int rc;
@@ -363,14 +374,16 @@ static int attach_locked(struct ld_store *store, int64_t budget_ms, struct ld_pr
 		return 0;
 	forget_inherited(store, process);
 	if (store->attached_by == process) {
-		if (drain(store, DRAIN_MS) != 0)
+		int64_t left_ms = left_until(end_ms);
+
+		if (drain(store, left_ms < DRAIN_MS ? left_ms : DRAIN_MS) != 0)
 			return LARDER_UNAVAILABLE;
 		detach_parts(store);
 	}
 	ld_reason_set(LARDER_REASON_NONE);
 	rc = directory_again(store, problems);
 	if (rc == 0)
-		rc = attach_parts(store, budget_ms, problems);
+		rc = attach_parts(store, end_ms, problems);
 	if (rc != 0) {
 		note_failure(store, rc, problems);
 		return rc;
@@ -387,16 +400,16 @@ static int attach_locked(struct ld_store *store, int64_t budget_ms, struct ld_pr
 static int attach_slowly(struct ld_store *store, int64_t budget_ms)
 {
 	struct ld_problems problems = { 0 };
-	int64_t retry_ms = atomic_load(&store->retry_ms);
+	int64_t retry_ms = atomic_load(&store->retry_ms), now_ms = ld_clock_boot_ms();
 	int rc = LARDER_UNAVAILABLE;
 
-	if (retry_ms != 0 && ld_clock_boot_ms() < retry_ms) {
+	if (retry_ms != 0 && now_ms < retry_ms) {
 		ld_reason_set((enum larder_reason)atomic_load(&store->retry_reason));
 		return LARDER_UNAVAILABLE;
 	}
 	ld_reason_set(LARDER_REASON_ATTACH);
 	if (ld_process_lock(&store->lock, budget_ms) == 0) {
-		rc = attach_locked(store, budget_ms, &problems);
+		rc = attach_locked(store, now_ms + budget_ms, &problems);
 		ld_process_unlock(&store->lock);
 	}
 	ld_problems_free(&problems);
@@ -422,7 +435,7 @@ static void look_around(struct ld_store *store, int64_t now_ms, int64_t due_ms)
 	}
 	if (ld_env_is_whole(&store->env, &place) || atomic_load(&store->seg.h->file_generation) != generation)
 		return;
-	if (remake_locked(store, &store->seg, generation, "file vanished, was replaced or cut short", 1) == 0)
+	if (remake_locked(store, &store->seg, generation, "file vanished, was replaced or cut short", 1, now_ms + store->config.wait_ms) == 0)
 		atomic_store(&store->here, 0);
 }
 
@@ -466,10 +479,75 @@ int ld_enter(struct ld_store *store, int64_t budget_ms, int64_t *ret_now_ms)
 	return LARDER_UNAVAILABLE;
 }
 
+int ld_enter_within(struct ld_store *store, int64_t *budget_ms, int64_t *ret_now_ms)
+{
+	/* The clock costs too much to be read for those who have nothing to wait for. */
+	int64_t began_ms = atomic_load_explicit(&store->here, memory_order_relaxed) == ld_process_generation() ? 0 : ld_clock_boot_ms();
+	int rc = ld_enter(store, *budget_ms, ret_now_ms);
+
+	if (rc == 0 && began_ms != 0)
+		*budget_ms -= *ret_now_ms - began_ms < *budget_ms ? *ret_now_ms - began_ms : *budget_ms;
+	return rc;
+}
+
 void ld_leave(struct ld_store *store)
 {
 	/* release (and more): pairs with the look at `users` in drain() */
 	atomic_fetch_sub(&store->users, 1);
+}
+
+/* The short way in: nothing is due, and the pool has a transaction. 1, or 0 = nothing was done. */
+static int read_at_once(struct ld_store *store, int64_t *ret_now_ms, struct ld_reading *reading)
+{
+	uint64_t process = ld_process_generation();
+
+	if (atomic_load_explicit(&store->here, memory_order_acquire) != process)
+		return 0;
+	reading->place = ld_env_take(&store->env, &reading->txn);
+	if (!reading->place)
+		return 0;
+	if (atomic_load(&store->here) == process) {
+		*ret_now_ms = ld_clock_boot_ms();
+		if (*ret_now_ms < atomic_load_explicit(&store->next_check_ms, memory_order_relaxed) &&
+		    atomic_load_explicit(&store->seg.h->file_generation, memory_order_acquire) == store->env.generation &&
+		    mdb_txn_renew(reading->txn) == 0) {
+			reading->inside = 1;
+			return 1;
+		}
+	}
+	ld_env_put(reading->place, reading->txn);
+	return 0;
+}
+
+int ld_reading_begin(struct ld_store *store, int64_t budget_ms, int64_t *ret_now_ms, struct ld_reading *ret_reading)
+{
+	int rc;
+
+	ret_reading->inside = 0;
+	if (read_at_once(store, ret_now_ms, ret_reading))
+		return 0;
+	ret_reading->place = NULL;
+	ret_reading->txn = NULL;
+	rc = ld_enter_within(store, &budget_ms, ret_now_ms);
+	if (rc != 0)
+		return rc;
+	ret_reading->inside = 1;
+	rc = ld_read_begin(store, budget_ms, &ret_reading->txn);
+	if (rc != 0)
+		ret_reading->txn = NULL;
+	return rc;
+}
+
+void ld_reading_end(struct ld_store *store, const struct ld_reading *reading)
+{
+	if (reading->place) {
+		mdb_txn_reset(reading->txn);
+		ld_env_put(reading->place, reading->txn);
+		return;
+	}
+	if (reading->txn)
+		ld_env_read_end(&store->env, reading->txn);
+	ld_leave(store);
 }
 
 void ld_call_keeper(struct ld_store *store)
@@ -485,7 +563,7 @@ void ld_store_condemn(struct ld_store *store, uint32_t generation, const char *w
 	if (!step_in(store, ld_process_generation()))
 		return;
 	if (store->env.generation == generation)
-		remake_locked(store, &store->seg, generation, why, aside);
+		remake_locked(store, &store->seg, generation, why, aside, ld_clock_boot_ms() + store->config.wait_ms);
 	if (atomic_load(&store->seg.h->file_generation) != store->env.generation)
 		atomic_store(&store->here, 0);
 	ld_leave(store);
@@ -540,19 +618,20 @@ static int adopt(struct ld_store *store)
 /* Make and check everything once in the master, then let go, so that children inherit as little as can be. */
 static int first_attach(struct ld_store *store, struct ld_problems *problems)
 {
+	int64_t end_ms = ld_clock_boot_ms() + OPEN_BUDGET_MS;
 	int rc = ld_process_lock(&store->lock, OPEN_BUDGET_MS);
 
 	if (rc != 0)
 		return LARDER_E_BUG;
 	ld_seg_init(&store->seg);
-	rc = map_segment(store, &store->seg, OPEN_BUDGET_MS, problems);
+	rc = map_segment(store, &store->seg, end_ms, problems);
 	if (rc == 0) {
 		adopt(store);
 		store->config.params = store->seg.h->params;
 		rc = ld_seg_take_slot(&store->seg, &store->config.self, ld_clock_boot_ms());
 	}
 	if (rc == 0)
-		rc = open_env(store, &store->seg, &store->env, OPEN_BUDGET_MS, problems);
+		rc = open_env(store, &store->seg, &store->env, end_ms, problems);
 	if (rc == 0)
 		ld_env_close(&store->env);
 	ld_seg_detach(&store->seg);

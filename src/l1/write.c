@@ -302,7 +302,7 @@ int ld_store_put(struct ld_store *store, const struct ld_key *key, const struct 
 	struct ld_tenant_row *row;
 	struct item item;
 	uint32_t generation;
-	int rc = ld_enter(store, budget_ms, &now_ms);
+	int rc = ld_enter_within(store, &budget_ms, &now_ms);
 
 	if (rc != 0) {
 		if (put->only_new)
@@ -385,7 +385,7 @@ int ld_store_delete(struct ld_store *store, const struct ld_key *keys, size_t co
 	int64_t budget_ms = ld_budget(store, way), now_ms;
 	uint64_t gone = 0;
 	unsigned stripe;
-	int rc = ld_enter(store, budget_ms, &now_ms);
+	int rc = ld_enter_within(store, &budget_ms, &now_ms);
 
 	for (size_t i = 0; i < count && rc != 0; i++) {
 		raise_barrier_from_outside(store, &keys[i]);
@@ -458,7 +458,7 @@ static int touch_once(struct ld_store *store, const struct ld_key *key, int64_t 
 int ld_store_touch(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, int64_t ttl_ms, int64_t stale_ms)
 {
 	int64_t budget_ms = ld_budget(store, way), now_ms;
-	int rc = ld_enter(store, budget_ms, &now_ms);
+	int rc = ld_enter_within(store, &budget_ms, &now_ms);
 
 	if (rc != 0)
 		return rc;
