@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "cache.h"
+#include "child.h"
 #include "l1/entry.h"
 #include "shm/seg.h"
 
@@ -201,21 +202,129 @@ static void test_one_damaged_file_is_kept(void **state)
 	assert_int_equal(access(box_path(box, "larder.bad.mdb", path), F_OK), 0);
 }
 
-/* Not damage but somebody's doing: it is not ours to remove. */
-static void test_a_store_that_is_a_link_is_refused(void **state)
+/* ---- links ---- */
+
+#define LOCK "larder.1.mdb-lock"
+#define THEIRS "a text of somebody else, which nobody of larder may write to\n"
+
+static void put_theirs(const char *path)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(THEIRS, file) >= 0);
+	/* As private as ours: that it is a link is all that is wrong. */
+	assert_int_equal(fchmod(fileno(file), 0600), 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void expect_theirs(const char *path)
+{
+	char text[2 * sizeof(THEIRS)];
+	FILE *file = fopen(path, "r");
+
+	assert_non_null(file);
+	assert_int_equal(fread(text, 1, sizeof(text), file), sizeof(THEIRS) - 1);
+	assert_memory_equal(text, THEIRS, sizeof(THEIRS) - 1);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void put_symbolic_link(const char *path, const char *theirs)
+{
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink(theirs, path), 0);
+}
+
+static void put_hard_link(const char *path, const char *theirs)
+{
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(link(theirs, path), 0);
+}
+
+static void put_directory(const char *path, const char *theirs)
+{
+	(void)theirs;
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+}
+
+/* With the file's own content: only its mode is wrong. */
+static void open_to_others(const char *path, const char *theirs)
+{
+	(void)theirs;
+	assert_int_equal(chmod(path, 0640), 0);
+}
+
+/* Not damage but somebody's doing: it is not ours to remove, and not ours to write through. */
+static void is_refused(const char *file, void (*put)(const char *path, const char *theirs))
+{
+	struct box *box = box_new();
+	char path[256], theirs[256], *why = NULL;
+	struct stat before, after;
+	larder *cache = NULL;
+
+	box_open(box, NULL);
+	set_rows(box);
+	box_close(box);
+	put_theirs(box_path(box, "theirs", theirs));
+	put(box_path(box, file, path), theirs);
+	assert_int_equal(lstat(path, &before), 0);
+	assert_int_equal(box_try(box, NULL, &cache, &why), LARDER_E_REFUSED);
+	assert_null(cache);
+	assert_non_null(strstr(why, file));
+	assert_non_null(strstr(why, "remove it"));
+	larder_free(why);
+	expect_theirs(theirs);
+	assert_int_equal(lstat(path, &after), 0);
+	assert_true(before.st_ino == after.st_ino && before.st_mode == after.st_mode && before.st_size == after.st_size);
+	assert_false(box_said(box, "store_remade"));
+	assert_int_equal(box_free(box), 0);
+}
+
+static void test_what_is_no_private_file_is_refused(void **state)
+{
+	static void (*const puts[])(const char *, const char *) = { put_symbolic_link, put_hard_link, put_directory, open_to_others };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(puts) / sizeof(*puts); i++) {
+		is_refused(STORE, puts[i]);
+		is_refused(LOCK, puts[i]);
+	}
+}
+
+/* LMDB would make a file for a link that leads nowhere. */
+static void test_a_link_that_leads_nowhere_makes_no_file(void **state)
 {
 	struct box *box = *state;
+	char path[256], nowhere[256], *why = NULL;
 	larder *cache = NULL;
-	char path[256], *why = NULL;
 
 	box_open(box, NULL);
 	box_close(box);
-	assert_int_equal(unlink(box_path(box, STORE, path)), 0);
-	assert_int_equal(symlink("/etc/passwd", path), 0);
+	put_symbolic_link(box_path(box, LOCK, path), box_path(box, "nowhere", nowhere));
 	assert_int_equal(box_try(box, NULL, &cache, &why), LARDER_E_REFUSED);
-	assert_null(cache);
-	assert_non_null(strstr(why, STORE));
+	assert_non_null(strstr(why, LOCK));
 	larder_free(why);
+	assert_int_equal(access(nowhere, F_OK), -1);
+}
+
+/* A handle that was open before is not refused but degraded: its calls say so, and go on when the link is gone. */
+static void test_a_link_degrades_an_open_handle(void **state)
+{
+	struct box *box = *state;
+	char path[256], theirs[256];
+
+	box_open(box, NULL);
+	put_theirs(box_path(box, "theirs", theirs));
+	put_symbolic_link(box_path(box, LOCK, path), theirs);
+	assert_true(box_gives(box, "row", LARDER_UNAVAILABLE, NULL));
+	assert_int_equal(larder_reason(), LARDER_REASON_ATTACH);
+	assert_true(box_said(box, LOCK ": not a private file"));
+	expect_theirs(theirs);
+	assert_int_equal(unlink(path), 0);
+	assert_true(CHILD_POLL(box_set(box, "row", "text") == 0));
+	assert_true(box_gives(box, "row", 0, "text"));
+	expect_theirs(theirs);
 }
 
 /* ---- rows ---- */
@@ -271,7 +380,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_damaged_file_is_set_aside),
 		WITH_BOX(test_one_damaged_file_is_kept),
-		WITH_BOX(test_a_store_that_is_a_link_is_refused),
+		cmocka_unit_test(test_what_is_no_private_file_is_refused),
+		WITH_BOX(test_a_link_that_leads_nowhere_makes_no_file),
+		WITH_BOX(test_a_link_degrades_an_open_handle),
 		WITH_BOX(test_a_damaged_value_is_not_served),
 	};
 
