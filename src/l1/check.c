@@ -130,8 +130,14 @@ static int walk_rows(struct walk *walk, MDB_txn *txn, int slice)
 	if (rc == 0 && key.mv_size == walk->place_len && memcmp(key.mv_data, walk->place, key.mv_size) == 0)
 		rc = mdb_cursor_get(cursor, &key, &row, MDB_NEXT);
 	while (rc == 0 && seen++ < slice) {
-		int stop = walk->see(walk, &key, &row);
+		int stop;
 
+		/* A damaged tree may go round in circles. */
+		if (!ld_key_follows(txn, mdb_cursor_dbi(cursor), &key, walk->place, walk->place_len)) {
+			rc = MDB_CORRUPTED;
+			break;
+		}
+		stop = walk->see(walk, &key, &row);
 		if (stop != 0) {
 			mdb_cursor_close(cursor);
 			return stop;
@@ -394,22 +400,22 @@ int ld_store_check(struct ld_store *store, int repair, larder_finding_fn fn, lar
 		return rc;
 	/* Of one that is still going on the row may be missing in the first snapshot, and the chunks be there in the last. */
 	check.from_seq = ld_finished_seq(&store->seg);
-	ld_leave(store);
 	generation = store->env.generation;
+	ld_leave(store);
 	rc = ld_store_scan(store, &scan);
-	if (rc == LARDER_UNAVAILABLE && larder_reason() == LARDER_REASON_CORRUPT) {
-		/* Not one entry, the tree itself: there is nothing left to walk. */
-		if (repair)
-			ld_store_condemn(store, generation, "damaged", 1);
-		rc = report(&check, "tree of the store damaged", NULL, NULL, repair);
-		*ret_found = check.found;
-		return rc;
-	}
+	if (rc == LARDER_UNAVAILABLE && larder_reason() == LARDER_REASON_CORRUPT)
+		rc = LARDER_E_CORRUPT;
 	if (rc == 0)
 		rc = check_chunks(&check);
 	if (rc == 0)
 		rc = check_accounts(&check);
 	free(check.ids);
+	if (rc == LARDER_E_CORRUPT) {
+		/* Not one entry, the tree itself: there is nothing left to walk. */
+		if (repair)
+			ld_store_condemn(store, generation, "damaged", 1);
+		rc = report(&check, "tree of the store damaged", NULL, NULL, repair);
+	}
 	if (rc == 0)
 		*ret_found = check.found;
 	return rc;
