@@ -190,6 +190,8 @@ static inline int ld_key_follows(MDB_txn *txn, MDB_dbi table, const MDB_val *key
 void ld_sweep_some(struct ld_store *store, uint64_t rows);
 /** A writer's share of the background work, where writers do all of it (LARDER_EVICTOR=inline). Inside ld_enter(), outside the gate. */
 void ld_work_inline(struct ld_store *store, int64_t now_ms);
+/** Make the store anew if background work has found it damaged. Outside ld_enter(). */
+void ld_work_mend(struct ld_store *store);
 /** Start the keeper if this process shall have one and has none yet. Called with `lock`. */
 void ld_keeper_start(struct ld_store *store);
 /** Stop it and wait for its end. Called without `lock`. */

@@ -105,12 +105,11 @@ static int work_round(struct ld_store *store, int64_t now_ms)
 	return more;
 }
 
-/* What a round found damaged is made anew outside of it. */
-static void mend(struct ld_store *store)
+void ld_work_mend(struct ld_store *store)
 {
-	uint32_t generation = atomic_exchange(&store->damaged, 0);
+	uint32_t generation = atomic_load_explicit(&store->damaged, memory_order_relaxed);
 
-	if (generation != 0)
+	if (generation != 0 && atomic_exchange(&store->damaged, 0) != 0)
 		ld_store_condemn(store, generation, "damaged", 1);
 }
 
@@ -134,7 +133,7 @@ int ld_store_work(struct ld_store *store, int64_t wait_ms)
 			rc = LARDER_EXISTS;
 		}
 		ld_leave(store);
-		mend(store);
+		ld_work_mend(store);
 	} while (rc == 0 && ld_clock_boot_ms() < end_ms && !atomic_load(&store->keeper_stop));
 	return rc;
 }

@@ -333,6 +333,7 @@ int ld_store_put(struct ld_store *store, const struct ld_key *key, const struct 
 		return rc;
 	}
 	ld_leave(store);
+	ld_work_mend(store);
 	return rc;
 }
 
