@@ -19,7 +19,7 @@
 
 #define STORE "larder.1.mdb"
 
-enum { PAGE = 4096, ROWS = 300 };
+enum { PAGE = 4096, ROWS = 300, CIRCLE_ROWS = 4 * ROWS };
 
 static int open_store(const struct box *box, int flags)
 {
@@ -137,12 +137,17 @@ static const struct damage {
 	{ "another layout", of_another_layout }, { "another generation", of_another_generation },
 };
 
-static void set_rows(struct box *box)
+static void set_rows_from(struct box *box, int from)
 {
 	char data[1500] = "row";
 
-	for (int i = 0; i < ROWS; i++)
+	for (int i = from; i < from + ROWS; i++)
 		assert_int_equal(larder_set(box->tenant, BOX_SPACE, &i, sizeof(i), data, sizeof(data), NULL, NULL), 0);
+}
+
+static void set_rows(struct box *box)
+{
+	set_rows_from(box, 0);
 }
 
 static void check_remade(struct box *box, const struct damage *damage)
@@ -327,6 +332,208 @@ static void test_a_link_degrades_an_open_handle(void **state)
 	expect_theirs(theirs);
 }
 
+/* ---- a tree that goes round in circles ---- */
+
+/*
+ * LMDB 0.9's page: number, padding, flags, two bounds, then an offset for each node; a branch's node begins with the number of the page below it, in
+ * three pieces of 16 bits.
+ */
+enum { PAGE_FLAGS = 10, PAGE_LOWER = 12, PAGE_HEAD = 16, PAGE_IS_BRANCH = 1, NODES_MIN = 4, CHILD_B = 6 };
+
+static uint16_t number_at(const unsigned char *page, size_t at)
+{
+	uint16_t number;
+
+	memcpy(&number, page + at, sizeof(number));
+	return number;
+}
+
+/* The second half of a branch is said to lie below its first node: a walk in key order begins anew there, and a search for what it finds leads back
+ * into the first half. */
+static int bend(unsigned char *page, uint64_t number)
+{
+	unsigned nodes = (number_at(page, PAGE_LOWER) - (unsigned)PAGE_HEAD) / 2;
+	uint64_t own;
+
+	memcpy(&own, page, sizeof(own));
+	if (own != number || number_at(page, PAGE_FLAGS) != PAGE_IS_BRANCH || nodes < NODES_MIN)
+		return 0;
+	for (unsigned i = nodes / 2; i < nodes; i++)
+		memcpy(page + number_at(page, PAGE_HEAD + 2 * i), page + number_at(page, PAGE_HEAD), CHILD_B);
+	return 1;
+}
+
+/* Old copies of branches too. */
+static void bend_branches(const struct box *box)
+{
+	uint64_t pages = (uint64_t)size_of(box) / PAGE;
+	int fd = open_store(box, O_RDWR), bent = 0;
+	unsigned char page[PAGE];
+
+	for (uint64_t number = 2; number < pages; number++) {
+		assert_int_equal(pread(fd, page, PAGE, (off_t)(number * PAGE)), PAGE);
+		if (!bend(page, number))
+			continue;
+		assert_int_equal(pwrite(fd, page, PAGE, (off_t)(number * PAGE)), PAGE);
+		bent++;
+	}
+	assert_int_equal(close(fd), 0);
+	assert_true(bent > 0);
+}
+
+/* So many rows that no slice of a walk, of 200, reaches from the whole half of the tree to its end. */
+static void begin_with_circles(struct box *box, const char *const *settings)
+{
+	box_open(box, settings);
+	for (int from = 0; from < CIRCLE_ROWS; from += ROWS)
+		set_rows_from(box, from);
+	box_close(box);
+	bend_branches(box);
+	box_open(box, settings);
+	box_inspect(box);
+}
+
+/* A walk that has no end is stopped. */
+static int see_entry(void *ctx, const struct larder_entry *entry)
+{
+	(void)entry;
+	return ++*(int *)ctx > 10 * CIRCLE_ROWS ? LARDER_EXISTS : 0;
+}
+
+static int see_listed(void *ctx, const struct larder_listed *entry)
+{
+	(void)entry;
+	return ++*(int *)ctx > 10 * CIRCLE_ROWS ? LARDER_EXISTS : 0;
+}
+
+static int see_counter(void *ctx, const char *name, const char *text, uint64_t value)
+{
+	(void)text;
+	if (strcmp(name, "stores_remade") == 0)
+		*(uint64_t *)ctx = value;
+	return 0;
+}
+
+static uint64_t stores_remade(struct box *box)
+{
+	uint64_t remade = UINT64_MAX;
+
+	assert_int_equal(larder_inspect_counters(box->inspector, see_counter, &remade), 0);
+	return remade;
+}
+
+static void expect_a_new_store(struct box *box)
+{
+	char path[256];
+
+	assert_int_equal(stores_remade(box), 1);
+	assert_true(box_said(box, "event=store_remade"));
+	assert_true(box_said(box, "reason=damaged"));
+	assert_int_equal(access(box_path(box, "larder.bad.mdb", path), F_OK), 0);
+	set_rows(box);
+	for (int i = 0; i < ROWS; i++)
+		assert_int_equal(larder_exists(box->tenant, BOX_SPACE, &i, sizeof(i), NULL), 0);
+	assert_int_equal(stores_remade(box), 1);
+}
+
+static void test_walks_over_circles_end(void **state)
+{
+	const struct larder_filter filter = { .size = sizeof(filter), .tenant = "acme", .states = LARDER_IS_ANY };
+	struct box *box = *state;
+	int seen = 0;
+
+	begin_with_circles(box, NULL);
+	assert_int_equal(larder_inspect_entries(box->inspector, NULL, see_entry, NULL, &seen), LARDER_UNAVAILABLE);
+	assert_int_equal(larder_reason(), LARDER_REASON_CORRUPT);
+	seen = 0;
+	assert_int_equal(larder_inspect_entries(box->inspector, &filter, see_entry, NULL, &seen), LARDER_UNAVAILABLE);
+	assert_int_equal(larder_reason(), LARDER_REASON_CORRUPT);
+	seen = 0;
+	assert_int_equal(larder_list(box->tenant, NULL, see_listed, &seen, NULL), LARDER_UNAVAILABLE);
+	assert_int_equal(larder_reason(), LARDER_REASON_CORRUPT);
+	/* Looking harms nothing. */
+	assert_int_equal(stores_remade(box), 0);
+}
+
+static void test_the_sweep_makes_a_store_with_circles_anew(void **state)
+{
+	struct box *box = *state;
+
+	begin_with_circles(box, NULL);
+	assert_true(CHILD_POLL(larder_inspect_work(box->inspector, 1) != 0 || stores_remade(box) != 0));
+	expect_a_new_store(box);
+}
+
+/* A sweep that the writers make. */
+static void test_writers_make_a_store_with_circles_anew(void **state)
+{
+	struct box *box = *state;
+
+	begin_with_circles(box, (const char *const[]){ "EVICTOR=inline", "SWEEP_MS=100", NULL });
+	assert_true(CHILD_POLL(box_set(box, "one", "text") != 0 || stores_remade(box) != 0));
+	expect_a_new_store(box);
+}
+
+struct found {
+	char what[64];
+	int count, mended;
+};
+
+static int see_finding(void *ctx, const struct larder_finding *finding)
+{
+	struct found *found = ctx;
+
+	(void)snprintf(found->what, sizeof(found->what), "%s", finding->what);
+	found->mended += finding->mended;
+	return ++found->count > 10 * CIRCLE_ROWS ? LARDER_EXISTS : 0;
+}
+
+static void expect_tree_found(struct box *box, int repair)
+{
+	struct found found = { "", 0, 0 };
+	uint64_t count = 0;
+
+	assert_int_equal(larder_inspect_check(box->inspector, repair, see_finding, NULL, &found, &count), 0);
+	assert_string_equal(found.what, "tree of the store damaged");
+	assert_true(count > 0 && count == (uint64_t)found.count);
+	assert_int_equal(found.mended, repair);
+}
+
+static void test_the_check_finds_circles(void **state)
+{
+	struct box *box = *state;
+	struct found found = { "", 0, 0 };
+	uint64_t count = 1;
+
+	begin_with_circles(box, NULL);
+	expect_tree_found(box, 0);
+	assert_int_equal(stores_remade(box), 0);
+	expect_tree_found(box, 1);
+	expect_a_new_store(box);
+	assert_int_equal(larder_inspect_check(box->inspector, 0, see_finding, NULL, &found, &count), 0);
+	assert_int_equal(count, 0);
+}
+
+/* The entries' own tree is a page; that of their chunks is bent. */
+static void test_the_check_finds_circles_among_chunks(void **state)
+{
+	struct box *box = *state;
+	size_t len = 1900000;
+	char *data = calloc(1, len);
+
+	assert_non_null(data);
+	box_open(box, NULL);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(larder_set(box->tenant, BOX_SPACE, &i, sizeof(i), data, len, NULL, NULL), 0);
+	free(data);
+	box_close(box);
+	bend_branches(box);
+	box_open(box, NULL);
+	box_inspect(box);
+	expect_tree_found(box, 0);
+	assert_int_equal(stores_remade(box), 0);
+}
+
 /* ---- rows ---- */
 
 /* Flip a bit of a stored value, with nobody there. Old copies of its page are changed too. */
@@ -383,6 +590,11 @@ int main(void)
 		cmocka_unit_test(test_what_is_no_private_file_is_refused),
 		WITH_BOX(test_a_link_that_leads_nowhere_makes_no_file),
 		WITH_BOX(test_a_link_degrades_an_open_handle),
+		WITH_BOX(test_walks_over_circles_end),
+		WITH_BOX(test_the_sweep_makes_a_store_with_circles_anew),
+		WITH_BOX(test_writers_make_a_store_with_circles_anew),
+		WITH_BOX(test_the_check_finds_circles),
+		WITH_BOX(test_the_check_finds_circles_among_chunks),
 		WITH_BOX(test_a_damaged_value_is_not_served),
 	};
 
