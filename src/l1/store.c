@@ -320,26 +320,14 @@ static void note_failure(struct ld_store *store, int rc, const struct ld_problem
 	    LD_T("reason", problems->text ? problems->text : larder_reason_text(reason)),);
 }
 
-static int open_directory(struct ld_store *store, struct ld_problems *problems)
+/* Is this directory nobody's but our owner's? */
+static int check_directory(const struct ld_store *store, int fd, struct ld_problems *problems)
 {
 	const char *dir = store->config.dir;
 	uid_t owner = store->config.uid != (uid_t)-1 ? store->config.uid : geteuid();
 	struct stat st;
-	int made = store->config.create && mkdir(dir, 0700) == 0;
 
-	store->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (store->dir_fd < 0) {
-		if (errno == ENOENT && !store->config.create)
-			return LARDER_MISS;
-		ld_problem(problems, "LARDER_DIR=%s: %s", dir, errno == ELOOP || errno == ENOTDIR ? "is a symbolic link or no directory: remove it, or name another" :
-		    errno == ENOENT ? "its parent directory does not exist: make it" : strerror(errno));
-		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? LARDER_E_IO : LARDER_E_REFUSED;
-	}
-	if (made && store->config.uid != (uid_t)-1 && fchown(store->dir_fd, store->config.uid, store->config.gid) != 0) {
-		ld_problem(problems, "LARDER_DIR=%s: cannot give it to uid %u: %s", dir, (unsigned)store->config.uid, strerror(errno));
-		return LARDER_E_REFUSED;
-	}
-	if (fstat(store->dir_fd, &st) != 0)
+	if (fstat(fd, &st) != 0)
 		return LARDER_E_IO;
 	if (st.st_uid != owner) {
 		ld_problem(problems, "LARDER_DIR=%s: belongs to uid %u, not to uid %u: run as its owner, or chown it", dir, (unsigned)st.st_uid,
@@ -353,15 +341,49 @@ static int open_directory(struct ld_store *store, struct ld_problems *problems)
 	return 0;
 }
 
-/* The directory was removed under us: the one that stands at its name now, if it may be used. */
+static int open_directory(const struct ld_store *store, struct ld_problems *problems, int *ret_fd)
+{
+	const char *dir = store->config.dir;
+	int made = store->config.create && mkdir(dir, 0700) == 0, rc = 0;
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0) {
+		if (errno == ENOENT && !store->config.create)
+			return LARDER_MISS;
+		ld_problem(problems, "LARDER_DIR=%s: %s", dir, errno == ELOOP || errno == ENOTDIR ? "is a symbolic link or no directory: remove it, or name another" :
+		    errno == ENOENT ? "its parent directory does not exist: make it" : strerror(errno));
+		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? LARDER_E_IO : LARDER_E_REFUSED;
+	}
+	if (made && store->config.uid != (uid_t)-1 && fchown(fd, store->config.uid, store->config.gid) != 0) {
+		ld_problem(problems, "LARDER_DIR=%s: cannot give it to uid %u: %s", dir, (unsigned)store->config.uid, strerror(errno));
+		rc = LARDER_E_REFUSED;
+	}
+	if (rc == 0)
+		rc = check_directory(store, fd, problems);
+	if (rc == 0)
+		*ret_fd = fd;
+	else
+		close(fd);
+	return rc;
+}
+
+/*
+ * The directory was removed under us: the one that stands at its name now, if it may be used; if not, we keep the old one and ask again at the next
+ * attach. It takes the old one's descriptor, for who clears or sets from outside may be using that number.
+ */
 static int directory_again(struct ld_store *store, struct ld_problems *problems)
 {
 	struct stat st;
+	int fd, rc;
 
 	if (fstat(store->dir_fd, &st) == 0 && st.st_nlink > 0)
 		return 0;
-	close(store->dir_fd);
-	return open_directory(store, problems);
+	rc = open_directory(store, problems, &fd);
+	if (rc != 0)
+		return rc;
+	rc = dup3(fd, store->dir_fd, O_CLOEXEC) < 0 ? LARDER_E_IO : 0;
+	close(fd);
+	return rc;
 }
 
 /* Under store->lock. */
@@ -669,7 +691,7 @@ int ld_store_open(const struct ld_store_config *config, struct ld_store **ret_st
 	atomic_store(&store->random, seed | 1);
 	store->config.log.cache = store->config.name;
 	if (rc == 0)
-		rc = open_directory(store, problems);
+		rc = open_directory(store, problems, &store->dir_fd);
 	if (rc == 0 && config->create)
 		rc = check_room(store, problems);
 	if (rc == 0)
