@@ -51,6 +51,11 @@ tests_multi_test_readers_SOURCES = tests/multi/test_readers.c $(multi_lib)
 tests_multi_test_readers_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_readers_LDADD = $(fault_libs)
 
+multi_tests += tests/multi/test_heal
+tests_multi_test_heal_SOURCES = tests/multi/test_heal.c $(multi_lib)
+tests_multi_test_heal_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_heal_LDADD = $(fault_libs)
+
 multi_tests += tests/multi/test_namespaces
 tests_multi_test_namespaces_SOURCES = tests/multi/test_namespaces.c $(multi_lib)
 tests_multi_test_namespaces_CPPFLAGS = $(multi_cppflags)
