@@ -87,10 +87,14 @@ static void lock_name(const char *name, uint32_t generation, char ret[FILE_NAME_
 static int make_file(const struct ld_env_place *place, const char *name, int create, uint64_t size)
 {
 	int fd = openat(place->dir_fd, name, O_RDWR | create | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat st;
 	int rc = 0;
 
 	if (fd < 0)
 		return LARDER_E_IO;
+	/* What stands there may have become a link to somebody else's file since we made it. */
+	if (!create && (fstat(fd, &st) != 0 || st.st_nlink != 1))
+		rc = LARDER_E_IO;
 	if (create && place->uid != (uid_t)-1 && fchown(fd, place->uid, place->gid) != 0)
 		rc = LARDER_E_IO;
 	if (rc == 0 && size > 0 && posix_fallocate(fd, 0, (off_t)size) != 0)
