@@ -429,6 +429,189 @@ static void test_root_master_with_workers_without_rights(void **state)
 	end();
 }
 
+/* ---- root: what is given away ---- */
+
+/* A directory in one that others may pass through. */
+static void inner_directory(char ret_path[PATH_MAX])
+{
+	const char *outer = team_directory();
+
+	TEAM_CHECK(chmod(outer, 0711) == 0);
+	snprintf(ret_path, PATH_MAX, "%s/inner", outer);
+	dir = ret_path;
+}
+
+static int open_for(const char *user, const char *group, char **ret_why)
+{
+	struct larder_options options = LARDER_OPTIONS_INIT;
+	const char *settings[] = { NULL, TEAM_SECRET, "SIZE=16M", "WORKERS=16", "TENANTS=16", "L1_MAP=writable", NULL };
+	char in[PATH_MAX + 8];
+	int rc;
+
+	snprintf(in, sizeof(in), "DIR=%s", dir);
+	settings[0] = in;
+	options.settings = settings;
+	options.flags = LARDER_OPEN_NO_ENV;
+	options.user = user;
+	options.group = group;
+	cache = NULL;
+	rc = larder_open(&options, &cache, ret_why);
+	TEAM_CHECK((rc == 0) == (cache != NULL));
+	return rc;
+}
+
+static void expect_owner(const char *path, uid_t uid, gid_t gid, mode_t mode)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		TEAM_FAIL("%s is not there", path);
+	if (st.st_uid != uid || st.st_gid != gid || (st.st_mode & 07777) != mode)
+		TEAM_FAIL("%s is of uid %u, gid %u, mode %04o", path, (unsigned)st.st_uid, (unsigned)st.st_gid, (unsigned)(st.st_mode & 07777));
+}
+
+/* Everything in the directory, which is whatever the library has made. */
+static void expect_all_owned(uid_t uid, gid_t gid)
+{
+	DIR *rows = opendir(dir);
+	unsigned count = 0;
+	char path[2 * PATH_MAX];
+
+	TEAM_CHECK(rows != NULL);
+	expect_owner(dir, uid, gid, 0700);
+	for (struct dirent *row = readdir(rows); row; row = readdir(rows)) {
+		if (row->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, row->d_name);
+		expect_owner(path, uid, gid, 0600);
+		count++;
+	}
+	closedir(rows);
+	TEAM_EXPECT(count, 4);
+}
+
+enum { A_GROUP = 4321 };
+
+static void is_given(const char *user, const char *group, uid_t uid, gid_t gid)
+{
+	char path[PATH_MAX], *why = NULL;
+
+	inner_directory(path);
+	if (open_for(user, group, &why) != 0)
+		TEAM_FAIL("open: %s", why);
+	expect_all_owned(uid, gid);
+	larder_close(cache);
+	/* Again, with nothing to make. */
+	TEAM_EXPECT(open_for(user, group, NULL), 0);
+	expect_all_owned(uid, gid);
+	larder_close(cache);
+}
+
+static void test_root_gives_what_it_made(void **state)
+{
+	const struct passwd *nobody = getpwnam("nobody");
+
+	(void)state;
+	if (geteuid() != 0 || !nobody)
+		LEAVE_OUT("needs root, and a user nobody");
+	is_given("nobody", NULL, nobody->pw_uid, nobody->pw_gid);
+	is_given("nobody", "4321", nobody->pw_uid, A_GROUP);
+	is_given(NULL, "4321", 0, A_GROUP);
+}
+
+static void test_root_does_not_give_a_directory_that_was_there(void **state)
+{
+	char path[PATH_MAX], *why = NULL;
+
+	(void)state;
+	if (geteuid() != 0 || !getpwnam("nobody"))
+		LEAVE_OUT("needs root, and a user nobody");
+	inner_directory(path);
+	TEAM_CHECK(mkdir(path, 0700) == 0);
+	for (uid_t owner = 0; owner < 2; owner++) {
+		TEAM_CHECK(chown(path, owner, A_GROUP) == 0);
+		TEAM_EXPECT(open_for("nobody", NULL, &why), LARDER_E_REFUSED);
+		TEAM_CHECK(strstr(why, path) && strstr(why, "belongs to uid"));
+		larder_free(why);
+		expect_owner(path, owner, A_GROUP, 0700);
+		/* Nor is anything put into it. */
+		TEAM_CHECK(rmdir(path) == 0 && mkdir(path, 0700) == 0);
+	}
+}
+
+static void make_theirs(char ret_path[2 * PATH_MAX])
+{
+	FILE *file;
+
+	snprintf(ret_path, 2 * PATH_MAX, "%s/../theirs", dir);
+	file = fopen(ret_path, "w");
+	TEAM_CHECK(file && fputs("root's", file) >= 0 && fchmod(fileno(file), 0600) == 0 && fclose(file) == 0);
+}
+
+/* The user whose directory it is puts a link to a file of root's where root is about to make one: root must not give him that. */
+static void is_not_given(const char *name, int (*put)(const char *theirs, const char *path))
+{
+	const struct passwd *nobody = getpwnam("nobody");
+	char inner[PATH_MAX], path[2 * PATH_MAX], theirs[2 * PATH_MAX], *why = NULL;
+
+	inner_directory(inner);
+	TEAM_CHECK(mkdir(inner, 0700) == 0 && chown(inner, nobody->pw_uid, nobody->pw_gid) == 0);
+	make_theirs(theirs);
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	TEAM_CHECK(put(theirs, path) == 0);
+	TEAM_EXPECT(open_for("nobody", NULL, &why), LARDER_E_REFUSED);
+	if (!strstr(why, name))
+		TEAM_FAIL("%s is not named: %s", name, why);
+	larder_free(why);
+	expect_owner(theirs, 0, 0, 0600);
+}
+
+static void test_root_gives_nobody_what_is_linked(void **state)
+{
+	(void)state;
+	if (geteuid() != 0 || !getpwnam("nobody"))
+		LEAVE_OUT("needs root, and a user nobody");
+	is_not_given("larder.lock", link);
+	is_not_given("larder.lock", symlink);
+	is_not_given("larder.seg", link);
+	is_not_given("larder.seg", symlink);
+}
+
+/* The same while root is at it: the file that it has made is exchanged before it allocates its room. */
+static void open_and_stop(void *arg)
+{
+	int rc;
+
+	(void)arg;
+	team_arm(LD_FAULT_store_made_tables, LD_FAULT_STOP, getpid(), 1);
+	rc = open_for("nobody", NULL, NULL);
+	if (rc == 0)
+		larder_close(cache);
+}
+
+static void test_root_gives_nobody_what_was_exchanged(void **state)
+{
+	char inner[PATH_MAX], path[2 * PATH_MAX], theirs[2 * PATH_MAX];
+	struct stat st;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0 || !getpwnam("nobody"))
+		LEAVE_OUT("needs root, and a user nobody");
+	inner_directory(inner);
+	pid = team_start(open_and_stop, NULL);
+	team_await_stop(pid);
+	make_theirs(theirs);
+	snprintf(path, sizeof(path), "%s/larder.1.mdb", dir);
+	TEAM_CHECK(unlink(path) == 0 && link(theirs, path) == 0);
+	team_continue(pid);
+	team_join(pid);
+	team_disarm();
+	expect_owner(theirs, 0, 0, 0600);
+	TEAM_CHECK(stat(theirs, &st) == 0);
+	TEAM_EXPECT(st.st_size, 6);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -441,6 +624,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_second_copy_is_refused),
 		cmocka_unit_test(test_without_threads_an_agent_works),
 		cmocka_unit_test(test_root_master_with_workers_without_rights),
+		cmocka_unit_test(test_root_gives_what_it_made),
+		cmocka_unit_test(test_root_does_not_give_a_directory_that_was_there),
+		cmocka_unit_test(test_root_gives_nobody_what_is_linked),
+		cmocka_unit_test(test_root_gives_nobody_what_was_exchanged),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "--after-exec") == 0) {
