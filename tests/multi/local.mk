@@ -60,3 +60,8 @@ multi_tests += tests/multi/test_namespaces
 tests_multi_test_namespaces_SOURCES = tests/multi/test_namespaces.c $(multi_lib)
 tests_multi_test_namespaces_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_namespaces_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_seccomp
+tests_multi_test_seccomp_SOURCES = tests/multi/test_seccomp.c $(multi_lib)
+tests_multi_test_seccomp_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_seccomp_LDADD = $(fault_libs)
