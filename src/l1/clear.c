@@ -79,21 +79,10 @@ static int clear_inside(struct ld_store *store, const char *tenant, const char *
 	return rc;
 }
 
-/* We cannot attach, but others can: through a mapping of the moment, which needs neither slot nor lock. */
-static void hide_from_outside(struct ld_store *store, const char *tenant)
+/* The table of scopes is written under the gate only: the whole tenant is hidden, or everything. */
+static void hide_in(struct ld_seg *seg, const void *tenant)
 {
-	struct ld_seg_place place = { store->dir_fd, store->config.name, store->config.uid, store->config.gid };
-	struct ld_problems problems = { 0 };
-	struct ld_seg seg;
-
-	ld_seg_init(&seg);
-	if (ld_seg_attach(&seg, &place, &problems) == 0) {
-		uint64_t seq = atomic_load(&seg.h->write_seq) + 1;
-
-		ld_seq_raise(tenant ? &ld_tenant_named(&seg, tenant)->clear_seq : &seg.h->clear_seq, seq);
-		ld_seg_abandon(&seg);
-	}
-	ld_problems_free(&problems);
+	ld_seq_raise(tenant ? &ld_tenant_named(seg, tenant)->clear_seq : &seg->h->clear_seq, atomic_load(&seg->h->write_seq) + 1);
 }
 
 int ld_store_clear(struct ld_store *store, const char *tenant, const char *space, const struct ld_way *way)
@@ -102,13 +91,12 @@ int ld_store_clear(struct ld_store *store, const char *tenant, const char *space
 	int rc = ld_enter_within(store, &budget_ms, &now_ms);
 
 	if (rc != 0) {
-		hide_from_outside(store, tenant);
+		ld_from_outside(store, hide_in, tenant);
 		return LARDER_E_BUSY;
 	}
 	if (ld_gate_in(store, budget_ms) != 0) {
 		/* A writer is stopped inside the gate, perhaps in a transaction of the next sequence. */
-		/* The table of scopes is written under the gate only: the whole tenant is cleared instead. */
-		hide(store, tenant, NULL, atomic_load(&store->seg.h->write_seq) + 1);
+		hide_in(&store->seg, tenant);
 		ld_leave(store);
 		return LARDER_E_BUSY;
 	}

@@ -53,6 +53,22 @@ struct ld_store {
 	_Atomic uint32_t inline_busy;  /* 1: a thread of this process is at it */
 };
 
+/* The files of the store; l1/files.c. Whatever waits, waits until end_ms at most. */
+struct ld_seg_place ld_files_seg_place(const struct ld_store *store);
+struct ld_env_place ld_files_env_place(const struct ld_store *store);
+/** Open the directory, made where it is missing and we may. 0; LARDER_MISS without `create`; LARDER_E_REFUSED or LARDER_E_IO with a problem. */
+int ld_files_open_directory(const struct ld_store *store, struct ld_problems *problems, int *ret_fd);
+/** Is the directory that we have open still the one at its name? If not, open that. */
+int ld_files_directory_again(struct ld_store *store, struct ld_problems *problems);
+/** Would the whole fit the file system if it were empty? 0; LARDER_E_FULL with a problem; LARDER_E_IO. */
+int ld_files_check_room(const struct ld_store *store, struct ld_problems *problems);
+/** Map the segment, making it where it is missing and we may. As ld_seg_attach(). */
+int ld_files_map_segment(struct ld_store *store, struct ld_seg *seg, int64_t end_ms, struct ld_problems *problems);
+/** Open the store file of the segment, made anew where it is damaged or missing. As ld_env_open(). */
+int ld_files_open_env(struct ld_store *store, struct ld_seg *seg, struct ld_env *env, int64_t end_ms, struct ld_problems *problems);
+/** Make a new store file in the place of generation `bad`, once for all threads and processes; aside: keep that one if there is room. */
+int ld_files_remake(struct ld_store *store, struct ld_seg *seg, uint32_t bad, const char *why, int aside, int64_t end_ms);
+
 /**
  * Enter: from 0 to ld_leave() seg and env stay as they are. Attaches where needed. Returns 0 with the time, or LARDER_UNAVAILABLE with
  * the reason set.
@@ -74,6 +90,12 @@ struct ld_reading {
  */
 int ld_reading_begin(struct ld_store *store, int64_t budget_ms, int64_t *ret_now_ms, struct ld_reading *ret_reading);
 void ld_reading_end(struct ld_store *store, const struct ld_reading *reading);
+
+/**
+ * We cannot attach, but others can: do something to the segment through a mapping of the moment, which needs neither slot nor lock. Where there is no
+ * segment there is nobody to be told.
+ */
+void ld_from_outside(struct ld_store *store, void (*fn)(struct ld_seg *seg, const void *ctx), const void *ctx);
 
 /** Wake the background work, if we are here; never attaches. */
 void ld_call_keeper(struct ld_store *store);

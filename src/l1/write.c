@@ -23,26 +23,17 @@
 
 enum { MAKE_ROOM_ROUNDS = 8, INLINE_BATCH = 32, PINNED_FOR_GOOD_MS = 250 };
 
-static void raise_barrier(struct ld_store *store, const struct ld_key *key)
+static void raise_in(struct ld_seg *seg, const void *ctx)
 {
-	ld_seq_raise(ld_barrier_of(store->seg.barriers, key->digest), atomic_load(&store->seg.h->write_seq));
-	ld_host_count(&store->seg, LD_HC_barriers, 1);
+	const struct ld_key *key = ctx;
+
+	ld_seq_raise(ld_barrier_of(seg->barriers, key->digest), atomic_load(&seg->h->write_seq));
+	ld_host_count(seg, LD_HC_barriers, 1);
 }
 
-/* We cannot attach, but others can: raise the barrier through a mapping of the moment. It needs neither slot nor lock. */
-static void raise_barrier_from_outside(struct ld_store *store, const struct ld_key *key)
+static void raise_barrier(struct ld_store *store, const struct ld_key *key)
 {
-	struct ld_seg_place place = { store->dir_fd, store->config.name, store->config.uid, store->config.gid };
-	struct ld_problems problems = { 0 };
-	struct ld_seg seg;
-
-	ld_seg_init(&seg);
-	if (ld_seg_attach(&seg, &place, &problems) == 0) {
-		ld_seq_raise(ld_barrier_of(seg.barriers, key->digest), atomic_load(&seg.h->write_seq));
-		ld_host_count(&seg, LD_HC_barriers, 1);
-		ld_seg_abandon(&seg);
-	}
-	ld_problems_free(&problems);
+	raise_in(&store->seg, key);
 }
 
 /* Error of a transaction to the reason that the caller may ask for. What was full has been said where it was found. */
@@ -307,7 +298,7 @@ int ld_store_put(struct ld_store *store, const struct ld_key *key, const struct 
 	if (rc != 0) {
 		if (put->only_new)
 			return LARDER_E_BUSY;
-		raise_barrier_from_outside(store, key);
+		ld_from_outside(store, raise_in, key);
 		return rc;
 	}
 	if (way->pass || atomic_load_explicit(&store->seg.h->off, memory_order_relaxed)) {
@@ -389,7 +380,7 @@ int ld_store_delete(struct ld_store *store, const struct ld_key *keys, size_t co
 	int rc = ld_enter_within(store, &budget_ms, &now_ms);
 
 	for (size_t i = 0; i < count && rc != 0; i++) {
-		raise_barrier_from_outside(store, &keys[i]);
+		ld_from_outside(store, raise_in, &keys[i]);
 		ret_results[i] = LARDER_E_BUSY;
 	}
 	if (rc != 0)
