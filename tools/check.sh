@@ -47,10 +47,6 @@ fi
 {
 	setup_packages $packages || broken 'packages are missing'
 	setup_configure "$dir" $flags || broken 'it could not be configured'
-	if [ "$target" = check-valgrind ] && ! grep -q '^VALGRIND = .' "$dir/Makefile"; then
-		rm -f "$dir/configured-with"
-		setup_configure "$dir" $flags || broken 'it could not be configured'
-	fi
 }
 setup_say "make in $dir"
 setup_make "$dir" all || broken 'the build failed'

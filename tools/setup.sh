@@ -57,7 +57,15 @@ setup_cores() {
 	nproc 2> /dev/null || getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1
 }
 
-# setup_configure DIR [FLAG...]: make configure and DIR/Makefile. Other flags than last time are a new configuration.
+# What configure may have found missing: other packages than last time are a new configuration.
+setup_lacks() {
+	# shellcheck disable=SC2086
+	for setup_package in $setup_build_packages $setup_test_packages $setup_valgrind_packages; do
+		setup_has "$setup_package" || printf ' without %s' "$setup_package"
+	done
+}
+
+# setup_configure DIR [FLAG...]: make configure and DIR/Makefile. Other flags than last time, or other packages, are a new configuration.
 setup_configure() {
 	setup_dir=$1
 	shift
@@ -70,7 +78,8 @@ setup_configure() {
 		rm -f autoreconf.log
 	fi
 	mkdir -p "$setup_dir" || return 1
-	if [ -f "$setup_dir/Makefile" ] && [ "$(cat "$setup_dir/configured-with" 2> /dev/null)" = "$*" ]; then
+	setup_with="$*$(setup_lacks)"
+	if [ -f "$setup_dir/Makefile" ] && [ "$(cat "$setup_dir/configured-with" 2> /dev/null)" = "$setup_with" ]; then
 		return 0
 	fi
 	setup_say "configure in $setup_dir: $*"
@@ -78,7 +87,7 @@ setup_configure() {
 		echo "configure failed; $setup_dir/config.log has the reason" >&2
 		return 1
 	}
-	printf '%s\n' "$*" > "$setup_dir/configured-with"
+	printf '%s\n' "$setup_with" > "$setup_dir/configured-with"
 }
 
 # setup_make DIR TARGET...
