@@ -49,7 +49,8 @@ struct ld_slot {
 	_Atomic uint64_t image;          /* of the program image: differs after exec */
 	_Atomic uint64_t copy;           /* of this copy of the library in the process */
 	_Atomic int64_t attached_ms;
-	char pad[128 - 48];
+	_Atomic uint32_t l2_inflight;    /* calls to L2 under way, shm/inflight.h; what a dead process leaves is not counted */
+	char pad[128 - 52];
 };
 _Static_assert(sizeof(struct ld_slot) == 128, "layout");
 

@@ -63,6 +63,7 @@ static void describe(struct ld_seg *seg, const struct ld_seg_self *self, uint64_
 	atomic_store(&slot->image, self->image);
 	atomic_store(&slot->copy, self->copy);
 	atomic_store(&slot->attached_ms, now_ms);
+	atomic_store(&slot->l2_inflight, 0);
 	atomic_store(&slot->live, 1);
 	seg->incarnation = incarnation;
 	seg->self = (uint64_t)incarnation << 16 | (uint64_t)(seg->slot + 1);

@@ -74,6 +74,11 @@ static const struct {
 	[LD_FAULT_clear_forgotten] = { SELDOM, NULL },
 	[LD_FAULT_keeper_round] = { WORK, NULL },
 	[LD_FAULT_sketch_halving] = { SELDOM, NULL },
+	[LD_FAULT_breaker_row_taken] = { NEVER, "is of the breaker, which test_breaker kills at" },
+	[LD_FAULT_breaker_counted] = { NEVER, "is of the breaker" },
+	[LD_FAULT_breaker_probe_taken] = { NEVER, "is of the breaker" },
+	[LD_FAULT_breaker_report] = { NEVER, "is of the breaker" },
+	[LD_FAULT_breaker_turned] = { NEVER, "is of the breaker" },
 };
 
 /* What the workers share beside the cache. */
