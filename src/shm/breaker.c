@@ -159,10 +159,11 @@ static uint64_t opened(const struct ld_breaker_settings *settings, const struct 
 
 /* ---- before the call ---- */
 
-static enum ld_breaker_verdict refuse(struct ld_breaker *breaker, uint64_t word, int64_t retry_after_ms, struct ld_breaker_pass *ret_pass)
+static enum ld_breaker_verdict refuse(struct ld_breaker *breaker, int64_t retry_after_ms, struct ld_breaker_pass *ret_pass)
 {
 	count(&breaker->refused);
-	*ret_pass = (struct ld_breaker_pass){ word, retry_after_ms, LD_BREAKER_NO_EVENT };
+	/* Not the word, which may be another's probe: a report of it shall be late, although nobody should make one. */
+	*ret_pass = (struct ld_breaker_pass){ LD_BREAKER_FORCED_OPEN, retry_after_ms, LD_BREAKER_NO_EVENT };
 	return LD_BREAKER_REFUSED;
 }
 
@@ -204,10 +205,10 @@ enum ld_breaker_verdict ld_breaker_admit_slowly(struct ld_breaker *breaker, cons
 			return LD_BREAKER_ADMITTED;
 		}
 		if (parts.state == LD_BREAKER_FORCED_OPEN)
-			return refuse(breaker, word, open_max(settings), ret_pass);
+			return refuse(breaker, open_max(settings), ret_pass);
 		left = ld_breaker_left(&parts, now_ms);
 		if (left > 0)
-			return refuse(breaker, word, left, ret_pass);
+			return refuse(breaker, left, ret_pass);
 		if (take_probe(breaker, word, now_ms, lease_ms, ret_pass))
 			return LD_BREAKER_PROBE;
 	}

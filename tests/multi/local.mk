@@ -65,3 +65,7 @@ multi_tests += tests/multi/test_seccomp
 tests_multi_test_seccomp_SOURCES = tests/multi/test_seccomp.c $(multi_lib)
 tests_multi_test_seccomp_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_seccomp_LDADD = $(fault_libs)
+multi_tests += tests/multi/test_breaker
+tests_multi_test_breaker_SOURCES = tests/multi/test_breaker.c $(multi_lib)
+tests_multi_test_breaker_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_breaker_LDADD = $(fault_libs)

@@ -134,6 +134,31 @@ tests_unit_test_tenants_fault_SOURCES = tests/unit/test_tenants.c
 tests_unit_test_tenants_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_tenants_fault_LDADD = $(fault_libs)
 
+unit_tests += tests/unit/test_window tests/unit/test_window-fault
+tests_unit_test_window_fault_SOURCES = tests/unit/test_window.c
+tests_unit_test_window_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_window_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_breaker tests/unit/test_breaker-fault
+tests_unit_test_breaker_fault_SOURCES = tests/unit/test_breaker.c
+tests_unit_test_breaker_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_breaker_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_breaker_states tests/unit/test_breaker_states-fault
+tests_unit_test_breaker_states_fault_SOURCES = tests/unit/test_breaker_states.c
+tests_unit_test_breaker_states_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_breaker_states_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_breakers tests/unit/test_breakers-fault
+tests_unit_test_breakers_fault_SOURCES = tests/unit/test_breakers.c
+tests_unit_test_breakers_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_breakers_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_retry tests/unit/test_retry-fault
+tests_unit_test_retry_fault_SOURCES = tests/unit/test_retry.c
+tests_unit_test_retry_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_retry_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_seg tests/unit/test_seg-fault
 tests_unit_test_seg_fault_SOURCES = tests/unit/test_seg.c
 tests_unit_test_seg_fault_CPPFLAGS = $(fault_cppflags)

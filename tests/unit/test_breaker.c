@@ -277,10 +277,12 @@ static void test_refused_until_its_time(void **state)
 	assert_int_equal(admit(bench, &pass), LD_BREAKER_PROBE);
 	assert_int_equal(pass.event, LD_BREAKER_HALF_OPENED);
 	assert_int_equal(look(bench).half_opened_ms, bench->now_ms);
-	/* A report of one who was refused is none. */
 	bench->now_ms += LEASE - 1;
 	assert_int_equal(admit(bench, &pass), LD_BREAKER_REFUSED);
 	assert_int_equal(pass.retry_after_ms, 1);
+	/* One who was refused has nothing to report: he does not speak for the probe that is out. */
+	assert_int_equal(report(bench, &pass, LD_BREAKER_FAILURE), LD_BREAKER_NO_EVENT);
+	assert_true(look(bench).late == 1 && state_of(bench) == LD_BREAKER_HALF_OPEN && look(bench).retry_after_ms == 1);
 }
 
 /* Fault: half-open lets everybody through. */

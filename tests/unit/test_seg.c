@@ -300,6 +300,7 @@ static void hold_slot(void *arg)
 	CHILD_CHECK(ld_seg_attach(&seg, &other->spot->place, &other->spot->problems) == 0);
 	CHILD_CHECK(ld_seg_open_lock(&seg, &other->spot->place, &other->spot->problems) == 0);
 	CHILD_CHECK(ld_seg_take_slot(&seg, &self, 5) == 0);
+	seg.slots[seg.slot].l2_inflight = 7;
 	atomic_fetch_add(&other->phase, 1);
 	CHILD_CHECK(CHILD_POLL(other->phase >= 100));
 	/* Without detaching, as a killed one would. */
@@ -341,6 +342,8 @@ static void test_slots_fill_up_and_come_free(void **state)
 	}
 	assert_int_equal(ld_seg_take_slot(&seg, &self, 5), 0);
 	assert_true(seg.slot == 0 && seg.self == (UINT64_C(2) << 16 | 1) && ld_seg_alive(&seg, seg.self) == 1);
+	/* What the dead had under way is not the newcomer's. */
+	assert_true(seg.slots[0].l2_inflight == 0 && seg.slots[1].l2_inflight == 7);
 	assert_int_equal(ld_seg_alive(&seg, numbers[0]), 0);
 	assert_int_equal(ld_seg_clear_slots(&seg), SLOTS - 1);
 	assert_int_equal(ld_seg_clear_slots(&seg), 0);
