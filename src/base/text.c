@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Text in a bounded buffer, and the list of problems that an error tells all at once. Called by the log, the settings and the
- * secret. It must never write past the buffer: every byte goes through append(). Once a text is cut nothing is added any more,
+ * Text in a bounded buffer, and the list of problems that an error tells all at once. Called by the log, the settings, the
+ * secret and the wire codecs. It must never write past the buffer: every byte goes through append(). Once a text is cut nothing is added any more,
  * so that it stays a prefix of what it should have been.
  */
 #include "base/text.h"
@@ -96,6 +96,20 @@ static size_t sequence(const unsigned char *data, size_t left)
 			return 0;
 	}
 	return len;
+}
+
+int ld_text_is_utf8(const void *data, size_t len)
+{
+	const unsigned char *bytes = data;
+
+	for (size_t i = 0; i < len; ) {
+		size_t step = sequence(bytes + i, len - i);
+
+		if (step == 0 || bytes[i] == '\0')
+			return 0;
+		i += step;
+	}
+	return 1;
 }
 
 /* What a terminal could take for a command is a control character: C0, DEL, and C1 in its two-byte form. */

@@ -33,6 +33,9 @@ struct ld_problems {
 void ld_problem(struct ld_problems *problems, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void ld_problems_free(struct ld_problems *problems);
 
+/** Is it all valid UTF-8 (RFC 3629), without a NUL? 1 or 0. */
+int ld_text_is_utf8(const void *data, size_t len);
+
 /** `^[a-z0-9-]{1,max}$`: 1 or 0. Reads at most max + 1 bytes. */
 int ld_text_is_id(const char *text, size_t max);
 /** Lower-case hex with a NUL: 2 * len + 1 bytes. */

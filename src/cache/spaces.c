@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads LARDER_SPACES_FILE: the only reader of JSON in the library. Called when a cache is opened, and by `larder config`. The
+ * Reads LARDER_SPACES_FILE: one of two readers of JSON in the library. Called when a cache is opened, and by `larder config`. The
  * file is written by people: it must tell every fault at once, with its place, and never guess. What it says goes to
  * spaces_table.c.
  */
@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "cache/settings.h"
 #include "cache/spaces_table.h"
@@ -215,24 +216,6 @@ static void read_root(struct parsing *parsing, const json_t *root)
 	}
 }
 
-/* How deep the brackets go, those in strings not counted; of faulty JSON, some number. Looked at before jansson recurses. */
-static int depth_of(const char *json, size_t len)
-{
-	int depth = 0, deepest = 0, quoted = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		if (json[i] == '"')
-			quoted = !quoted;
-		else if (quoted)
-			i += json[i] == '\\';
-		else if (json[i] == '{' || json[i] == '[')
-			deepest = ++depth > deepest ? depth : deepest;
-		else if (json[i] == '}' || json[i] == ']')
-			depth--;
-	}
-	return deepest;
-}
-
 /* jansson's text repeats a piece of the file. */
 static void syntax_fault(struct parsing *parsing, const json_error_t *error)
 {
@@ -248,6 +231,7 @@ static void syntax_fault(struct parsing *parsing, const json_error_t *error)
 
 static void parse(struct parsing *parsing, const char *json, size_t len)
 {
+	struct ld_json_size size;
 	json_error_t error;
 	json_t *root;
 
@@ -255,7 +239,9 @@ static void parse(struct parsing *parsing, const char *json, size_t len)
 		fault(parsing, "the whole", "longer than 1M, allowed 0..1M");
 		return;
 	}
-	if (depth_of(json, len) > DEPTH_MAX) {
+	/* Before jansson recurses. */
+	ld_json_measure(json, len, &size);
+	if (size.depth > DEPTH_MAX) {
 		fault(parsing, "the whole", "nested too deep, allowed 1..8");
 		return;
 	}
