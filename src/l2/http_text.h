@@ -2,7 +2,7 @@
 /**
  * What the texts of HTTP headers say: Cache-Control and Age (RFC 9111), Retry-After, dates and entity tags (RFC 9110), as pure
  * functions of a text and its length. The texts come from a server that nobody vouches for: any bytes are taken, a NUL need not
- * follow, nothing is read beyond len.
+ * follow, nothing is read beyond len. No text is NULL.
  *
  * Blanks and tabs around a text do not count. A result of 0 means that the output is written, -1 that the text is not what it should
  * be and the output is untouched; such a header is to be ignored, as if the server had not sent it.

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Between the files of the codec (codec.h): what each form knows how to do, and what a body told about its value. Nobody else
+ * includes this.
+ */
+#ifndef LD_L2_CODEC_INSIDE_H
+#define LD_L2_CODEC_INSIDE_H
+
+#include "l2/codec.h"
+
+/** A value's bytes, and what the body said of it. Zeroed but for ttl_ms and stale_ms, which are -1, = nothing. */
+struct ld_wire_told {
+	const unsigned char *data;
+	size_t len;
+	void *memory;
+	int64_t ttl_ms;         /* -1 or 0..LARDER_TTL_MAX_MS */
+	int64_t stale_ms;       /* the same */
+	int64_t created_ms;
+	int64_t hard_end_ms;
+	uint32_t flags;
+	int has_flags;
+};
+
+/** value is in its bounds. Returns LD_CODEC_OK or LD_CODEC_E_NOMEM. */
+enum ld_codec_result ld_codec_json_encode(const struct ld_wire_value *value, struct ld_wire_body *ret_body);
+/** Returns LD_CODEC_OK, LD_CODEC_E_BODY or LD_CODEC_E_NOMEM; unless OK there is a reason. memory is the caller's to free. */
+enum ld_codec_result ld_codec_json_decode(const struct ld_wire_answer *answer, size_t value_max, struct ld_wire_told *ret_told,
+    const char **ret_why);
+
+/** Returns LD_CODEC_OK or LD_CODEC_UNKEPT. */
+enum ld_codec_result ld_codec_raw_encode(const struct ld_wire_value *value, struct ld_wire_body *ret_body);
+enum ld_codec_result ld_codec_raw_decode(const struct ld_wire_answer *answer, size_t value_max, struct ld_wire_told *ret_told,
+    const char **ret_why);
+
+/** Append a header whose value is a constant, or lies in body->text. */
+void ld_wire_body_header(struct ld_wire_body *body, const char *name, const char *value);
+
+#endif
