@@ -307,6 +307,15 @@ static enum ld_codec_result read_other(const struct reading *reading, const json
 	return LD_CODEC_OK;
 }
 
+/* The whole string: a NUL in it does not end it. */
+static int is_base64(const json_t *encoding)
+{
+	static const char name[] = "base64";
+
+	return json_is_string(encoding) && json_string_length(encoding) == sizeof(name) - 1 &&
+	    memcmp(json_string_value(encoding), name, sizeof(name) - 1) == 0;
+}
+
 static enum ld_codec_result read_value(const struct reading *reading)
 {
 	const json_t *field = json_object_get(reading->root, "value"), *encoding = json_object_get(reading->root, "encoding");
@@ -316,7 +325,7 @@ static enum ld_codec_result read_value(const struct reading *reading)
 		field = json_object_get(reading->root, "data");
 	if (field == NULL)
 		return bad(reading, "it has no value");
-	if (is_encoded && (!json_is_string(encoding) || strcmp(json_string_value(encoding), "base64") != 0))
+	if (is_encoded && !is_base64(encoding))
 		return bad(reading, "its encoding is not known");
 	if (is_encoded && !json_is_string(field))
 		return bad(reading, "its value is encoded, and not a string");

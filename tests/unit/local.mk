@@ -174,6 +174,26 @@ tests_unit_test_alloc_fault_SOURCES = tests/unit/test_alloc.c
 tests_unit_test_alloc_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_alloc_fault_LDADD = $(fault_libs)
 
+unit_tests += tests/unit/test_json tests/unit/test_json-fault
+tests_unit_test_json_fault_SOURCES = tests/unit/test_json.c
+tests_unit_test_json_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_json_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_http_text tests/unit/test_http_text-fault
+tests_unit_test_http_text_fault_SOURCES = tests/unit/test_http_text.c
+tests_unit_test_http_text_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_http_text_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_codec tests/unit/test_codec-fault
+tests_unit_test_codec_fault_SOURCES = tests/unit/test_codec.c
+tests_unit_test_codec_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_codec_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_codec_time tests/unit/test_codec_time-fault
+tests_unit_test_codec_time_fault_SOURCES = tests/unit/test_codec_time.c
+tests_unit_test_codec_time_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_codec_time_fault_LDADD = $(fault_libs)
+
 # Tests of the tool's own parts: tool_tests, without twins, since the tool has no fault points.
 tool_tests += tests/unit/test_replay
 tests_unit_test_replay_CPPFLAGS = $(tool_cppflags) $(CMOCKA_CFLAGS)
