@@ -44,3 +44,19 @@ libfuzzers += tests/fuzz/libfuzzer_entry
 tests_fuzz_libfuzzer_entry_SOURCES = tests/fuzz/fuzz_entry.c
 tests_fuzz_libfuzzer_entry_LDFLAGS = $(AM_LDFLAGS) $(fuzzer_flags)
 endif
+
+fuzz_tests += tests/fuzz/fuzz_codec
+tests_fuzz_fuzz_codec_SOURCES = tests/fuzz/fuzz_codec.c tests/fuzz/replay.c
+if FUZZERS
+libfuzzers += tests/fuzz/libfuzzer_codec
+tests_fuzz_libfuzzer_codec_SOURCES = tests/fuzz/fuzz_codec.c
+tests_fuzz_libfuzzer_codec_LDFLAGS = $(AM_LDFLAGS) $(fuzzer_flags)
+endif
+
+fuzz_tests += tests/fuzz/fuzz_http_text
+tests_fuzz_fuzz_http_text_SOURCES = tests/fuzz/fuzz_http_text.c tests/fuzz/replay.c
+if FUZZERS
+libfuzzers += tests/fuzz/libfuzzer_http_text
+tests_fuzz_libfuzzer_http_text_SOURCES = tests/fuzz/fuzz_http_text.c
+tests_fuzz_libfuzzer_http_text_LDFLAGS = $(AM_LDFLAGS) $(fuzzer_flags)
+endif
