@@ -3,7 +3,7 @@
 # shell. Every step is skipped where it is done already. A function returns non-zero after it has said on stderr what is wrong.
 
 setup_build_packages='gcc libc6-dev make autoconf automake libtool pkg-config liblmdb-dev libssl-dev libjansson-dev libxxhash-dev
-	zlib1g-dev'
+	libcurl4-openssl-dev zlib1g-dev'
 setup_test_packages='libcmocka-dev bats g++ mandoc perl procps bsdutils gzip'
 setup_sanitizer_packages='clang libclang-rt-14-dev'
 setup_valgrind_packages='valgrind libc6-dbg'
@@ -26,6 +26,7 @@ setup_has() {
 	libssl-dev) pkg-config --exists libcrypto ;;
 	libjansson-dev) pkg-config --exists jansson ;;
 	libxxhash-dev) pkg-config --exists libxxhash ;;
+	libcurl4-openssl-dev) pkg-config --exists libcurl ;;
 	zlib1g-dev) pkg-config --exists zlib ;;
 	libcmocka-dev) pkg-config --exists cmocka ;;
 	procps) command -v ps ;;

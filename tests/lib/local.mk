@@ -18,7 +18,7 @@ BATS_LOG_COMPILER = $(test_run) $(BATS) --tap
 AM_TESTS_ENVIRONMENT = \
 	top_srcdir='$(abs_top_srcdir)'; top_builddir='$(abs_top_builddir)'; \
 	CC='$(CC)'; CXX='$(CXX)'; NM='$(NM)'; SED='$(SED)'; \
-	LINT_CPPFLAGS='$(CRYPTO_CFLAGS) $(LMDB_CFLAGS) $(JANSSON_CFLAGS)'; PACKAGE_VERSION='$(PACKAGE_VERSION)'; \
+	LINT_CPPFLAGS='$(CRYPTO_CFLAGS) $(LMDB_CFLAGS) $(JANSSON_CFLAGS) $(CURL_CFLAGS)'; PACKAGE_VERSION='$(PACKAGE_VERSION)'; \
 	. $(top_srcdir)/tests/lib/environment.sh;
 
 EXTRA_DIST += tests/lib/environment.sh tests/lib/run.sh tests/lib/tap.sh tests/lib/valgrind.supp
