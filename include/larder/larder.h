@@ -75,7 +75,8 @@ enum larder_result {
 	LARDER_E_CORRUPT = -14,  /**< damage was found */
 	LARDER_E_NOMEM = -15,    /**< the process is out of memory */
 	LARDER_E_CLOSED = -16,   /**< the handle is closed, or is no handle */
-	LARDER_E_BUG = -17       /**< a defect in larder; please report it */
+	LARDER_E_BUG = -17,      /**< a defect in larder; please report it */
+	LARDER_E_L2 = -19        /**< not in this host's cache, and L2 could not be asked; larder_reason() says why */
 };
 
 /** What a caller can do about an error. */
@@ -90,7 +91,7 @@ enum larder_error_class {
 	LARDER_CLASS_BUG         /**< report it */
 };
 
-/** Why the last call of this thread returned LARDER_UNAVAILABLE. */
+/** Why the last call of this thread returned LARDER_UNAVAILABLE or LARDER_E_L2. */
 enum larder_reason {
 	LARDER_REASON_NONE = 0,
 	LARDER_REASON_ATTACH,    /**< the shared files cannot be opened just now */
@@ -104,6 +105,17 @@ enum larder_reason {
 	LARDER_REASON_CORRUPT,   /**< the entry failed its checksum */
 	LARDER_REASON_NOMEM,     /**< the process is out of memory */
 	LARDER_REASON_OFF,       /**< a set while the cache is off, or outside the rollout: not stored, by order */
+	LARDER_REASON_L2_TIMEOUT,/**< L2 did not answer in time */
+	LARDER_REASON_L2_CONNECT,/**< no connection to L2: refused, unreachable, no such name */
+	LARDER_REASON_L2_RESET,  /**< the connection to L2 broke before the answer was whole */
+	LARDER_REASON_L2_TLS,    /**< no TLS with L2: a certificate was refused */
+	LARDER_REASON_L2_SERVER, /**< L2 answered with 5xx */
+	LARDER_REASON_L2_THROTTLED, /**< L2 answered with 429 */
+	LARDER_REASON_L2_DENIED, /**< L2 answered with 401 or 403: look at LARDER_L2_TOKEN_FILE */
+	LARDER_REASON_L2_REJECTED, /**< L2 answered with another 4xx, or a redirect */
+	LARDER_REASON_L2_BODY,   /**< an answer of L2 could not be read */
+	LARDER_REASON_L2_OPEN,   /**< the circuit breaker is open: L2 is known to be down, and was not asked */
+	LARDER_REASON_L2_BUSY,   /**< no connection was free, or LARDER_L2_INFLIGHT calls of the host were under way */
 	LARDER_REASON_COUNT
 };
 
@@ -122,6 +134,18 @@ enum larder_log_level {
 	LARDER_LOG_INFO = 2,
 	LARDER_LOG_DEBUG = 3
 };
+
+enum larder_breaker_state {
+	LARDER_BREAKER_CLOSED = 0,
+	LARDER_BREAKER_OPEN = 1,
+	LARDER_BREAKER_HALF_OPEN = 2
+};
+
+/**
+ * Told of a transition of a circuit breaker, in the process and thread that made it, once on the host. breaker: the address of L2, or the tenant whose
+ * breaker is its own; transition: "opened-failures", "closed-again", ... Both are borrowed for the call. It may call larder.
+ */
+typedef void (*larder_breaker_fn)(void *ctx, const char *breaker, enum larder_breaker_state state, const char *transition);
 
 /**
  * Receives one finished line without a newline, in the format of LARDER_LOG_FORMAT, at or below LARDER_LOG_LEVEL. It holds

@@ -39,6 +39,7 @@ static const struct row rows[] = {
 	ROW(LARDER_E_NOMEM, CAPACITY, "out of memory"),
 	ROW(LARDER_E_CLOSED, USAGE, "the handle is closed, or is no handle"),
 	ROW(LARDER_E_BUG, BUG, "a defect in larder; please report it"),
+	ROW(LARDER_E_L2, AGAIN, "missing here, and L2 could not be asked"),
 };
 #undef ROW
 
@@ -55,6 +56,17 @@ static const char *const reasons[] = {
 	[LARDER_REASON_CORRUPT] = "the entry failed its checksum",
 	[LARDER_REASON_NOMEM] = "the process is out of memory",
 	[LARDER_REASON_OFF] = "the cache is off, or the key is outside the rollout",
+	[LARDER_REASON_L2_TIMEOUT] = "L2 did not answer in time",
+	[LARDER_REASON_L2_CONNECT] = "there is no connection to L2",
+	[LARDER_REASON_L2_RESET] = "the connection to L2 broke",
+	[LARDER_REASON_L2_TLS] = "no TLS with L2: a certificate was refused",
+	[LARDER_REASON_L2_SERVER] = "L2 answered with a server error",
+	[LARDER_REASON_L2_THROTTLED] = "L2 asks for fewer calls",
+	[LARDER_REASON_L2_DENIED] = "L2 does not let us in: look at LARDER_L2_TOKEN_FILE",
+	[LARDER_REASON_L2_REJECTED] = "L2 does not take the request",
+	[LARDER_REASON_L2_BODY] = "an answer of L2 could not be read",
+	[LARDER_REASON_L2_OPEN] = "the circuit breaker is open: L2 was not asked",
+	[LARDER_REASON_L2_BUSY] = "no connection to L2 is free, or too many calls are under way",
 };
 _Static_assert(sizeof(reasons) / sizeof(reasons[0]) == LARDER_REASON_COUNT, "each reason has its text");
 

@@ -342,6 +342,23 @@ void ld_store_condemn(struct ld_store *store, uint32_t generation, const char *w
 	ld_leave(store);
 }
 
+int ld_store_with(struct ld_store *store, int64_t budget_ms, int (*fn)(struct ld_seg *seg, int64_t now_ms, void *ctx), void *ctx)
+{
+	int64_t now_ms;
+	int rc = ld_enter(store, budget_ms, &now_ms);
+
+	if (rc != 0)
+		return rc;
+	rc = fn(&store->seg, now_ms, ctx);
+	ld_leave(store);
+	return rc;
+}
+
+uint32_t ld_store_serial(struct ld_store *store)
+{
+	return atomic_load_explicit(&store->serial, memory_order_relaxed);
+}
+
 int ld_store_attach(struct ld_store *store)
 {
 	int64_t now_ms;

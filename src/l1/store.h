@@ -136,6 +136,14 @@ int ld_store_clear(struct ld_store *store, const char *tenant, const char *space
 /** Count a call that never reached the store (refused arguments, pass-through). */
 void ld_store_count(struct ld_store *store, const struct ld_key *key, enum ld_tenant_counter which);
 
+/**
+ * Do something short to the segment: fn runs inside the store, with the time. For the states that others keep there (breakers, limits).
+ * Returns what fn returned; LARDER_UNAVAILABLE with the reason set.
+ */
+int ld_store_with(struct ld_store *store, int64_t budget_ms, int (*fn)(struct ld_seg *seg, int64_t now_ms, void *ctx), void *ctx);
+/** Grows with each attachment of this process: what was counted in its slot under another one is gone. */
+uint32_t ld_store_serial(struct ld_store *store);
+
 /** Called with each entry of a scan, outside any transaction. Non-zero stops. */
 typedef int (*ld_scan_fn)(void *ctx, const struct larder_entry *entry);
 struct ld_scan {

@@ -52,6 +52,8 @@ static uint64_t plan(const struct ld_seg_params *params, struct ld_seg_header *h
 	at += (uint64_t)LD_SCOPE_SETS * LD_SCOPE_WAYS * sizeof(struct ld_scope);
 	h->barriers_at = at = round_up(at, 128);
 	at += LD_BARRIERS * sizeof(uint64_t);
+	h->breakers_at = at = round_up(at, 128);
+	at += LD_SEG_BREAKERS * sizeof(struct ld_breaker_row);
 	h->sketch_at = at = round_up(at, 128);
 	at += h->sketch_lines * 64;
 	return round_up(at, 4096);
@@ -74,6 +76,7 @@ static void point_into(struct ld_seg *seg)
 		&h->tenants_taken, h->params.tenants, ld_tenants_index_size(h->params.tenants) };
 	seg->scopes = (struct ld_scope *)(base + h->scopes_at);
 	seg->barriers = (_Atomic uint64_t *)(base + h->barriers_at);
+	seg->breakers = (struct ld_breakers){ (struct ld_breaker_row *)(base + h->breakers_at), LD_SEG_BREAKERS };
 	seg->sketch.words = (_Atomic uint64_t *)(base + h->sketch_at);
 	seg->sketch.line_mask = h->sketch_lines - 1;
 }

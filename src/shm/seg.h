@@ -26,16 +26,21 @@
 
 #include "base/text.h"
 #include "shm/barrier.h"
+#include "shm/breakers.h"
 #include "shm/gate.h"
+#include "shm/retry.h"
 #include "shm/sketch.h"
 #include "shm/tenants.h"
 
 #define LD_SEG_MAGIC UINT64_C(0x3147455352444c01)
 /** Grows whenever anything in the segment or the store changes its meaning. */
-#define LD_SEG_LAYOUT 1u
+#define LD_SEG_LAYOUT 2u
 
 /** Bytes of NAME.lock and what they mean; the bytes from LD_LOCK_SLOTS on are one for each slot. */
 enum { LD_LOCK_OPEN = 0, LD_LOCK_IN_USE = 1, LD_LOCK_SLOTS = 64 };
+
+/** Rows of the table of breakers, the shared one included: L2 addresses, and tenants whose policy differs. */
+enum { LD_SEG_BREAKERS = 256 };
 
 enum ld_role { LD_ROLE_WORKER = 1, LD_ROLE_INSPECTOR = 2, LD_ROLE_AGENT = 3 };
 
@@ -78,7 +83,7 @@ struct ld_seg_header {
 	int64_t made_ms;              /* boot clock */
 	int64_t made_wall_ms;
 	struct ld_seg_params params;
-	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, sketch_at;
+	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, breakers_at, sketch_at;
 	uint64_t sketch_lines;
 
 	/* Read by every call; written seldom. */
@@ -113,6 +118,8 @@ struct ld_seg_header {
 	_Atomic uint64_t accesses_halved;     /* accesses that had been counted at the last halving */
 	_Atomic uint64_t halve_next;          /* line at which a halving goes on; 0 = none in progress */
 
+	struct ld_retry l2_retry __attribute__((aligned(64)));   /* of calls to L2 */
+
 	_Atomic uint64_t host_counters[LD_HOST_COUNTERS] __attribute__((aligned(64)));
 };
 
@@ -124,6 +131,7 @@ struct ld_seg {
 	struct ld_tenants tenants;
 	struct ld_scope *scopes;
 	_Atomic uint64_t *barriers;
+	struct ld_breakers breakers;
 	struct ld_sketch sketch;
 	int32_t slot;                 /* ours; -1 = none */
 	uint32_t incarnation;

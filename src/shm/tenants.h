@@ -28,9 +28,11 @@ enum ld_host_counter {
 };
 
 /** Processes add to one of these copies each, so that they seldom write the same cache line; readers add them up. */
-enum { LD_STRIPES = 4, LD_TENANT_ROW = 640 };
+enum { LD_STRIPES = 4, LD_TENANT_ROW = 1408 };
+/** Counters of a stripe, rounded up to whole cache lines: the first eight of each stripe, which a hit or a set counts in, share one. */
+enum { LD_STRIPE_COUNTERS = (LD_TENANT_COUNTERS + 7) / 8 * 8 };
 
-/** 640 bytes. tag: hash of the name; written, with the name, before the row is in the index. */
+/** 1,408 bytes. tag: hash of the name; written, with the name, before the row is in the index. */
 struct ld_tenant_row {
 	_Atomic uint64_t tag;
 	_Atomic uint32_t ready;           /* 1: the index names it; release, pairs with the acquire of whoever lists rows */
@@ -40,8 +42,8 @@ struct ld_tenant_row {
 	_Atomic uint64_t quota_b;         /* written by whoever opens the tenant; 0 = none */
 	_Atomic uint64_t entries;         /* mirror of the account in the store; written under the writer gate */
 	_Atomic uint64_t bytes;
-	char pad[LD_TENANT_ROW - 112 - LD_STRIPES * LD_TENANT_COUNTERS * 8];
-	_Atomic uint64_t counters[LD_STRIPES][LD_TENANT_COUNTERS];
+	char pad[LD_TENANT_ROW - 112 - LD_STRIPES * LD_STRIPE_COUNTERS * 8];
+	_Atomic uint64_t counters[LD_STRIPES][LD_STRIPE_COUNTERS];
 };
 _Static_assert(sizeof(struct ld_tenant_row) == LD_TENANT_ROW, "layout");
 

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * What the parts of the client share: its struct, and a call's passage through what is in the segment (l2/passage.c). Private to l2/.
+ */
+#ifndef LD_L2_CLIENT_INSIDE_H
+#define LD_L2_CLIENT_INSIDE_H
+
+#include <stdatomic.h>
+
+#include "base/process.h"
+#include "l2/client.h"
+#include "shm/breakers.h"
+#include "shm/retry.h"
+
+struct ld_l2 {
+	struct ld_l2_config config;
+	struct ld_store *store;
+	const struct ld_log *log;
+	char name[LD_BREAKER_NAME];
+	uint64_t tag;
+	struct ld_process_lock lock;       /* guards the making of connections */
+	_Atomic uint64_t made_by;          /* process generation that `http` belongs to, 0 = none; written under `lock`, after http */
+	_Atomic(struct ld_http *) http;
+	/* What a call passes where there is no segment just now; of this process alone. */
+	struct ld_breaker own_breaker;
+	struct ld_retry own_retry;
+};
+
+/** One call on its way; zeroed but for the first three. */
+struct passage {
+	struct ld_l2 *l2;
+	const struct ld_l2_call *call;
+	const struct ld_breaker_settings *settings;
+	int64_t limit_ms;
+	int short_time;                    /* the caller's budget is shorter than the settings' limit */
+	int own;                           /* 1: admitted without a segment */
+	int write;                         /* 1: PUT or DELETE */
+	int probe;                         /* 1: no retries */
+	uint32_t serial;                   /* of the attachment in which it was counted in */
+	struct ld_breaker_pass pass;
+	uint32_t tries;
+	uint64_t bytes_in, bytes_out;
+	int64_t took_ms;
+};
+
+/** Ask the breaker, count the call in. LD_L2_HIT = go; LD_L2_OPEN with the time to wait; LD_L2_BUSY. */
+enum ld_l2_outcome ld_l2_admit(struct passage *passage, struct ld_l2_end *end);
+/** May one more request be sent? Takes of the host's retry budget. */
+int ld_l2_may_retry(struct passage *passage);
+/** Count it out, tell the breaker, count the outcome. */
+void ld_l2_report(struct passage *passage, enum ld_l2_outcome outcome, enum ld_breaker_outcome lesson);
+
+/** A number that differs from call to call and host to host; for jitter. */
+uint64_t ld_l2_seed(const struct ld_l2 *l2);
+uint64_t ld_l2_tag_of(const char *text);
+
+#endif
