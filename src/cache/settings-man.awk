@@ -78,7 +78,7 @@ function tell(    type, kind, bounds) {
 		gsub(/\|/, ", ", bounds)
 	} else if (type == "LD_FLAG") {
 		bounds = "0 or 1"
-	} else if (type == "LD_PATH" || type == "LD_DIRECTORY" || type == "LD_TEXT" || type == "LD_SECRET_TEXT") {
+	} else if (type == "LD_PATH" || type == "LD_DIRECTORY" || type == "LD_LINE" || type == "LD_TEXT" || type == "LD_SECRET_TEXT") {
 		bounds = sprintf("%.0f to %.0f bytes", argument[3], argument[4])
 	} else {
 		bounds = amount(type, argument[3]) " to " amount(type, argument[4])
@@ -96,7 +96,7 @@ BEGIN {
 	kinds["LD_FLAG"] = "Flag"
 	kinds["LD_CHOICE"] = "One of"
 	kinds["LD_PATH"] = kinds["LD_DIRECTORY"] = "Path"
-	kinds["LD_TEXT"] = "Text"
+	kinds["LD_LINE"] = kinds["LD_TEXT"] = "Text"
 	kinds["LD_SECRET_TEXT"] = "Text"
 	while ((got = (getline line < frame)) > 0 && line != "@SETTINGS@")
 		print line

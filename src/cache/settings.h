@@ -18,10 +18,10 @@
 #include "base/text.h"
 
 /**
- * LD_TEXT is an id, `[a-z0-9-]`; LD_PATH any path, LD_DIRECTORY an absolute one, both without control characters. For these and
+ * LD_TEXT is an id, `[a-z0-9-]`; LD_PATH any path, LD_DIRECTORY an absolute one, LD_LINE any text, all without control characters. For these and
  * for LD_SECRET_TEXT the bounds are of the length in bytes.
  */
-enum ld_setting_type { LD_SIZE, LD_TIME, LD_NUMBER, LD_PERCENT, LD_FLAG, LD_CHOICE, LD_PATH, LD_DIRECTORY, LD_TEXT,
+enum ld_setting_type { LD_SIZE, LD_TIME, LD_NUMBER, LD_PERCENT, LD_FLAG, LD_CHOICE, LD_PATH, LD_DIRECTORY, LD_LINE, LD_TEXT,
 	LD_SECRET_TEXT };
 
 /** One index for each row: LD_SET_DIR, LD_SET_SIZE, ... */

@@ -279,7 +279,7 @@ static void check_length(enum ld_setting_id id, int64_t len, int taken)
 
 static int is_text(enum ld_setting_type type)
 {
-	return type == LD_PATH || type == LD_DIRECTORY || type == LD_TEXT || type == LD_SECRET_TEXT;
+	return type == LD_PATH || type == LD_DIRECTORY || type == LD_LINE || type == LD_TEXT || type == LD_SECRET_TEXT;
 }
 
 /* Both sides of both bounds, for each row. An empty value is one that is not set. */
