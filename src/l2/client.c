@@ -112,6 +112,14 @@ static struct ld_http *connections(struct ld_l2 *l2)
 	return http;
 }
 
+int64_t ld_l2_longest_ms(const struct ld_l2 *l2)
+{
+	const struct ld_l2_config *config = &l2->config;
+	int64_t write_ms = config->set_ms > config->delete_ms ? config->set_ms : config->delete_ms;
+
+	return write_ms > config->get_ms ? write_ms : config->get_ms;
+}
+
 void ld_l2_pool(struct ld_l2 *l2, struct ld_http_stats *ret_stats)
 {
 	struct ld_http *http = atomic_load(&l2->http);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The teller: sends what the outbox holds to L2. One process of the host does it at a time, under the outbox's lock, with a few requests at once, each of
+ * another key; so the writes of a key keep their order. What cannot be told stays, and is tried again when the breaker lets a call through.
+ *
+ *     in each process   ld_drain_start() at its first call      a thread, which becomes the teller when nobody else is
+ *     `larder agent`    ld_drain_round() in a loop               without a thread of its own
+ *     larder_flush()    ld_drain_round(), or a wait for who does
+ */
+#ifndef LD_L2_DRAIN_H
+#define LD_L2_DRAIN_H
+
+#include <stdint.h>
+
+#include "l2/client.h"
+
+struct ld_drain;
+
+/** Made in the master, with no thread. l2 and store are borrowed. NULL when memory is out. */
+struct ld_drain *ld_drain_new(struct ld_l2 *l2, struct ld_store *store, const struct ld_log *log);
+/** Stop the thread of this process, if it has one, and free. A request under way is waited for. NULL is allowed. */
+void ld_drain_free(struct ld_drain *drain);
+
+/** Start the thread of this process, once; signals blocked. Fork: the child starts its own. Cheap when it runs. */
+void ld_drain_start(struct ld_drain *drain);
+
+/** How a round ended: something was told; nothing was pending; another process tells; L2 takes nothing just now. */
+enum ld_drain_result { LD_DRAIN_TOLD, LD_DRAIN_EMPTY, LD_DRAIN_OTHERS, LD_DRAIN_BLOCKED };
+
+/**
+ * Tell some rows. ret_wait_ms: how long to wait before the next round is any use. Keeps the lock between rounds until ld_drain_leave().
+ * Blocks  up to the longest limit of a call to L2
+ */
+enum ld_drain_result ld_drain_round(struct ld_drain *drain, int64_t *ret_wait_ms);
+/** Let others tell. */
+void ld_drain_leave(struct ld_drain *drain);
+
+#endif
