@@ -86,6 +86,10 @@ static void fill_params(const struct ld_settings *settings, struct ld_seg_params
 	/* Row 0 is shared by those that find no row of their own. */
 	params->tenants = (uint32_t)settings->number[LD_SET_TENANTS] + 1;
 	params->writable = settings->number[LD_SET_L1_MAP] == 1;
+	params->outbox_rows = (uint64_t)settings->number[LD_SET_OUTBOX_ROWS];
+	params->outbox_b = settings->number[LD_SET_OUTBOX_BYTES] ? (uint64_t)settings->number[LD_SET_OUTBOX_BYTES] : size_b / 8;
+	params->outbox_age_ms = (uint64_t)settings->number[LD_SET_OUTBOX_AGE];
+	params->l2_ttl_max_ms = (uint64_t)settings->number[LD_SET_L2_TTL_MAX];
 }
 
 void ld_store_config_of(const struct ld_settings *settings, const struct larder_options *options, enum ld_role role,

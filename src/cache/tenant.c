@@ -131,6 +131,7 @@ void ld_make_key(larder_tenant *tenant, const struct ld_keyspace *keyspace, cons
 	ret_key->scope_tag = keyspace->scope_tag;
 	ret_key->quota_b = tenant->quota_b;
 	ret_key->keep_quota = 0;
+	ret_key->tell_l2 = 0;
 	ret_key->row_hint = &tenant->row_hint;
 	if (keyspace->state) {
 		ld_key_derive(keyspace->state, name, name_len, ret_key->digest);

@@ -70,6 +70,7 @@ struct ld_key {
 	uint64_t scope_tag;            /* ld_store_tag(tenant, space) */
 	uint64_t quota_b;
 	int keep_quota;                /* 1: the tenant's row keeps the quota it has */
+	int tell_l2;                   /* 1: what is written under it is told to L2: a row of the outbox, in the same transaction (l1/outbox.h) */
 	_Atomic uint64_t *row_hint;
 	unsigned char digest[LARDER_DIGEST_SIZE];
 };
@@ -81,16 +82,32 @@ struct ld_way {
 	int pass;
 };
 
-/** What a look-up found. */
+/**
+ * Every write that had ended when this was noted; for ld_store_fill(). segment: which one it is of, so that it says nothing after a new one was made.
+ * All zero: not noted; a fill with that is discarded.
+ */
+struct ld_seen {
+	uint64_t seq;
+	int64_t segment;
+};
+
+/**
+ * What a look-up found. pending: 1 where nothing was found, and L2 has not been told the last write of this key, or where that cannot be known:
+ * L2 must not be asked. Where we could not attach it is 0: without the store there is no such promise.
+ */
 struct ld_found {
 	void *data;                    /* allocated, or the caller's buffer */
 	size_t len;
 	int64_t created_ms, fresh_until_ms, dead_ms, hard_end_ms;
 	int64_t now_ms, wall_ms;       /* wall_ms only when hard_end_ms is not 0 */
 	uint32_t flags;
+	int pending;
+	struct ld_seen seen;           /* only with LD_NOTE_SEEN, for LARDER_MISS and LARDER_STALE */
 };
 
-/** buffer NULL: allocate. want_data 0: times only. note 0: leave the access sketch alone. */
+/** note: LD_NOTE_ACCESS in the access sketch; LD_NOTE_SEEN what a fill needs, at the price of a second look where nothing fresh was found. */
+enum { LD_NOTE_ACCESS = 1, LD_NOTE_SEEN = 2 };
+/** buffer NULL: allocate. want_data 0: times only. */
 struct ld_look {
 	void *buffer;
 	size_t buffer_size;
@@ -123,14 +140,31 @@ struct ld_put {
 
 /**
  * Store. Returns 0; LARDER_EXISTS (only_new); LARDER_UNAVAILABLE with the reason set (the key is under a barrier);
- * with only_new LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO instead.
+ * with only_new LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO instead. With tell_l2 a value is told as a set, "not found" as a delete.
  */
 int ld_store_put(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_put *put);
-/** Remove; as larder_delete(). One transaction; ret_results[i] of each. Returns the first error, or 0. */
+/**
+ * Store what came from L2 or from a loader: as ld_store_put(), but it changes nothing that is newer. Tells L2 nothing, whatever the key says, and raises no
+ * barrier when it fails. seen: of the look-up that found nothing fresh, made before L2 was asked.
+ *
+ * Returns 0; LARDER_EXISTS it was discarded, and counted so: the key was set, deleted, touched or cleared since, perhaps by a call that could not be
+ *         completed; or was filled since; or has a write that is not told yet; or the store was made anew. LARDER_UNAVAILABLE with the reason set
+ */
+int ld_store_fill(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_put *put, const struct ld_seen *seen);
+/**
+ * May a value be given out that L2 handed back, created at this time (wall clock; 0 = undated)? No (0) when an invalidation time covers the key - of its
+ * tenant, its space, everything, or of a write of the key that could not be done - and the value is undated, older, or newer by no more than skew_ms;
+ * else 1. To be asked after L2 has answered. Lock-free where the store is here.
+ */
+int ld_store_l2_admits(struct ld_store *store, const struct ld_key *key, int64_t created_wall_ms, int64_t skew_ms);
+/** Remove; as larder_delete(). One transaction; ret_results[i] of each. With tell_l2 the delete is told whether there was an entry or not. Returns the first error, or 0. */
 int ld_store_delete(struct ld_store *store, const struct ld_key *keys, size_t count, const struct ld_way *way, int *ret_results);
-/** New times. 0, LARDER_MISS, LARDER_UNAVAILABLE. */
+/** New times. With tell_l2 the entry is told again. 0, LARDER_MISS, LARDER_UNAVAILABLE. */
 int ld_store_touch(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, int64_t ttl_ms, int64_t stale_ms);
-/** Clear: space NULL = the tenant, tenant NULL = everything. 0, LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO. */
+/**
+ * Clear: space NULL = the tenant, tenant NULL = everything; L2's older values too, by an invalidation time, even when the clear could not be done.
+ * 0, LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO.
+ */
 int ld_store_clear(struct ld_store *store, const char *tenant, const char *space, const struct ld_way *way);
 
 /** Count a call that never reached the store (refused arguments, pass-through). */

@@ -69,6 +69,10 @@ struct ld_seg_params {
 	uint64_t sweep_ms;
 	uint32_t slots, readers, tenants;
 	uint32_t writable;            /* store mapped writable */
+	uint64_t outbox_rows;         /* bounds of the outbox: rows, bytes of entries that wait, time that one waits */
+	uint64_t outbox_b;
+	uint64_t outbox_age_ms;
+	uint64_t l2_ttl_max_ms;       /* nothing lives longer in L2: so long invalidation times are kept */
 };
 
 /** The first page. Immutable after it was made, but for what is atomic. */

@@ -347,7 +347,8 @@ static const struct {
 	{ LD_SET_MAX_VALUE, "8M" }, { LD_SET_TTL, "5m" }, { LD_SET_STALE, "0" }, { LD_SET_NEGATIVE_TTL, "30s" },
 	{ LD_SET_SECRET_FILE, "" }, { LD_SET_SECRET, "" }, { LD_SET_L1_MAP, "protected" }, { LD_SET_WRITE_WAIT_MS, "20ms" },
 	{ LD_SET_WORKERS, "256" }, { LD_SET_TENANTS, "1024" }, { LD_SET_THREADS, "on" }, { LD_SET_EVICTOR, "thread" },
-	{ LD_SET_EVICT_LOW, "90%" }, { LD_SET_EVICT_HIGH, "95%" }, { LD_SET_SWEEP_MS, "1m" }, { LD_SET_SPACES_FILE, "" },
+	{ LD_SET_EVICT_LOW, "90%" }, { LD_SET_EVICT_HIGH, "95%" }, { LD_SET_SWEEP_MS, "1m" }, { LD_SET_OUTBOX_ROWS, "100000" },
+	{ LD_SET_OUTBOX_BYTES, "0" }, { LD_SET_OUTBOX_AGE, "1h" }, { LD_SET_L2_TTL_MAX, "1d" }, { LD_SET_SPACES_FILE, "" },
 	{ LD_SET_ROLLOUT, "100%" }, { LD_SET_LOG_LEVEL, "warn" }, { LD_SET_LOG_FORMAT, "text" },
 };
 
