@@ -173,8 +173,10 @@ struct larder_options {
 	const char *group;
 	larder_log_fn log;
 	void *log_ctx;
+	larder_breaker_fn breaker;
+	void *breaker_ctx;
 };
-#define LARDER_OPTIONS_INIT { sizeof(struct larder_options), 0, 0, NULL, NULL, NULL, NULL, NULL }
+#define LARDER_OPTIONS_INIT { sizeof(struct larder_options), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 
 /**
  * Open a cache: read and check the settings and the secret, make directory, segment and store where they are missing.
@@ -239,7 +241,8 @@ struct larder_call {
 
 enum larder_source {
 	LARDER_FROM_NONE = 0,
-	LARDER_FROM_L1 = 1
+	LARDER_FROM_L1 = 1,      /**< the shared memory of this host */
+	LARDER_FROM_L2 = 2       /**< the second level, now */
 };
 
 /**
@@ -403,6 +406,17 @@ LARDER_API LARDER_CHECK int larder_delete_many(larder_tenant *tenant, struct lar
 LARDER_API LARDER_CHECK int larder_clear_space(larder_tenant *tenant, const char *space, const struct larder_call *call);
 LARDER_API LARDER_CHECK int larder_clear_tenant(larder_tenant *tenant, const struct larder_call *call);
 LARDER_API LARDER_CHECK int larder_clear_all(larder *cache, const struct larder_call *call);
+
+/**
+ * Tell L2 what it has not been told yet, or wait for the process that does. At the end of a short-lived program, before a host is taken out of service, in
+ * tests; servers need not call it.
+ *
+ * budget_ms longest time it may take, 0 = one look
+ *
+ * Returns   0 nothing is pending any more, or there is no second level; LARDER_E_BUSY something still is; LARDER_E_CLOSED
+ * Blocks    up to the budget, and the time of a call to L2 that is under way then
+ */
+LARDER_API LARDER_CHECK int larder_flush(larder *cache, uint32_t budget_ms);
 
 /** One entry as a listing shows it. All pointers are borrowed for the callback. */
 struct larder_listed {

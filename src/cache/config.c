@@ -7,8 +7,7 @@
 
 #include <string.h>
 
-#include "cache/settings.h"
-#include "cache/spaces.h"
+#include "cache/second.h"
 
 /* Room for the longest path, and for what is put behind it. */
 #define VALUE_SIZE 4200
@@ -89,6 +88,16 @@ static int tell_spaces(struct telling *telling, const struct ld_settings *settin
 	return result;
 }
 
+/* What can be said of the second level without asking it. */
+static void tell_second(struct telling *telling, const struct ld_settings *settings)
+{
+	struct ld_problems problems = { 0 };
+
+	(void)ld_second_check(settings, &problems);
+	tell_problems(telling, &problems);
+	ld_problems_free(&problems);
+}
+
 int larder_settings_each(const struct larder_options *options, larder_setting_fn fn, void *ctx)
 {
 	struct telling telling = { fn, ctx, 0, 0 };
@@ -106,6 +115,7 @@ int larder_settings_each(const struct larder_options *options, larder_setting_fn
 		tell_setting(&telling, &settings, (enum ld_setting_id)id, faults.of[id].text);
 	ld_settings_unknown(options, tell_unknown, &telling);
 	tell_problems(&telling, &faults.general);
+	tell_second(&telling, &settings);
 	result = tell_spaces(&telling, &settings);
 	if (result != LARDER_E_NOMEM)
 		result = telling.problems ? LARDER_E_SETTINGS : 0;

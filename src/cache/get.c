@@ -2,7 +2,7 @@
 /*
  * The reading half of the API: checks the arguments, makes the key, asks the store, and says how old what it found is. Nothing here waits or locks.
  */
-#include "cache/handle.h"
+#include "cache/second.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 enum { MGET_AT_ONCE = 64 };
 
-static void tell(const struct ld_found *found, int state, struct larder_value *ret_value)
+static void tell(const struct ld_found *found, int state, int16_t source, struct larder_value *ret_value)
 {
 	int64_t left_ms = found->dead_ms - found->now_ms, fresh_ms = found->fresh_until_ms - found->now_ms;
 
@@ -30,7 +30,7 @@ static void tell(const struct ld_found *found, int state, struct larder_value *r
 	ret_value->hard_end_ms = found->hard_end_ms;
 	ret_value->flags = found->flags;
 	ret_value->state = (int16_t)state;
-	ret_value->source = LARDER_FROM_L1;
+	ret_value->source = source;
 }
 
 static int refuse(larder_tenant *tenant, int rc)
@@ -41,71 +41,99 @@ static int refuse(larder_tenant *tenant, int rc)
 	return rc;
 }
 
-static int look_up(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call,
-    const struct ld_look *look, struct ld_found *found)
+/* Checks and key. 0, or the error, which is counted. */
+static int ask(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call, struct ld_asked *asked)
 {
-	const struct ld_keyspace *keyspace;
-	struct ld_keyspace room;
-	struct ld_key key;
-	struct ld_way way;
 	int rc;
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
 	rc = ld_check_call(call);
 	if (rc == 0)
-		rc = ld_prepare_key(tenant, space, name, name_len, &room, &keyspace, &key);
+		rc = ld_prepare_key(tenant, space, name, name_len, &asked->room, &asked->keyspace, &asked->key);
 	if (rc != 0)
 		return refuse(tenant, rc);
-	way = ld_way_of(tenant->cache, call, &key);
-	return ld_store_get(tenant->cache->store, &key, &way, look, found);
+	asked->tenant = tenant;
+	asked->name = name;
+	asked->name_len = name_len;
+	asked->call = call;
+	asked->way = ld_way_of(tenant->cache, call, &asked->key);
+	return 0;
+}
+
+static unsigned notes(const larder *cache)
+{
+	return LD_NOTE_ACCESS | (cache->l2 ? LD_NOTE_SEEN : 0);
+}
+
+/* Both tiers. */
+static int look_up(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call, void *buffer,
+    size_t buffer_size, struct larder_value *ret_value)
+{
+	struct ld_found found = { 0 };
+	struct ld_asked asked;
+	struct ld_look look = { buffer, buffer_size, 1, 0 };
+	int16_t source = LARDER_FROM_L1;
+	int rc = ask(tenant, space, name, name_len, call, &asked);
+
+	if (rc != 0)
+		return rc;
+	look.note = (int)notes(tenant->cache);
+	rc = ld_store_get(tenant->cache->store, &asked.key, &asked.way, &look, &found);
+	if (ld_second_wanted(&asked, rc, &found))
+		rc = ld_second_get(&asked, rc, &look, &found, &source);
+	if (rc == 0 || rc == LARDER_STALE || rc == LARDER_ABSENT)
+		tell(&found, rc, source, ret_value);
+	if (rc == LARDER_E_SPACE)
+		ret_value->len = found.len;
+	return rc;
 }
 
 int larder_get(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call,
     struct larder_value *ret_value)
 {
-	static const struct ld_look look = { NULL, 0, 1, 1 };
-	struct ld_found found = { 0 };
-	int rc;
-
-	if (!ret_value)
-		return LARDER_E_USAGE;
-	rc = look_up(tenant, space, name, name_len, call, &look, &found);
-	if (rc == 0 || rc == LARDER_STALE || rc == LARDER_ABSENT)
-		tell(&found, rc, ret_value);
-	return rc;
+	return ret_value ? look_up(tenant, space, name, name_len, call, NULL, 0, ret_value) : LARDER_E_USAGE;
 }
 
 int larder_get_into(larder_tenant *tenant, const char *space, const void *name, size_t name_len, void *buffer, size_t buffer_size,
     const struct larder_call *call, struct larder_value *ret_value)
 {
 	static unsigned char none;
-	const struct ld_look look = { buffer ? buffer : &none, buffer ? buffer_size : 0, 1, 1 };
-	struct ld_found found = { 0 };
-	int rc;
 
 	if (!ret_value || (!buffer && buffer_size != 0))
 		return LARDER_E_USAGE;
-	rc = look_up(tenant, space, name, name_len, call, &look, &found);
-	if (rc == 0 || rc == LARDER_STALE || rc == LARDER_ABSENT)
-		tell(&found, rc, ret_value);
-	if (rc == LARDER_E_SPACE)
-		ret_value->len = found.len;
-	return rc;
+	return look_up(tenant, space, name, name_len, call, buffer ? buffer : &none, buffer_size, ret_value);
 }
 
 int larder_exists(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call)
 {
-	static const struct ld_look look = { NULL, 0, 0, 0 };
+	static const struct ld_look look = { NULL, 0, 0, LD_NOTE_SEEN };
 	struct ld_found found = { 0 };
+	struct ld_asked asked;
+	int rc = ask(tenant, space, name, name_len, call, &asked);
 
-	return look_up(tenant, space, name, name_len, call, &look, &found);
+	if (rc != 0)
+		return rc;
+	rc = ld_store_get(tenant->cache->store, &asked.key, &asked.way, &look, &found);
+	return ld_second_wanted(&asked, rc, &found) ? ld_second_exists(&asked, rc) : rc;
 }
 
-/* Up to MGET_AT_ONCE of the items in one snapshot. */
+/* An item of many that the store did not answer. Its key is made again: the first one's space may be in a row of the loop before. */
+static int get_further(larder_tenant *tenant, const struct larder_item *item, const struct larder_call *call, int result,
+    const struct ld_look *look, struct ld_found *found, int16_t *ret_source)
+{
+	struct ld_asked asked;
+	int rc = ask(tenant, item->space, item->name, item->name_len, call, &asked);
+
+	if (rc != 0 || !ld_second_wanted(&asked, result, found))
+		return rc != 0 ? rc : result;
+	return ld_second_get(&asked, result, look, found, ret_source);
+}
+
+/* Up to MGET_AT_ONCE of the items in one snapshot; what L2 is asked for, one by one within the call's budget. */
 static void get_some(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call)
 {
-	static const struct ld_look look = { NULL, 0, 1, 1 };
+	const struct ld_look look = { NULL, 0, 1, (int)notes(tenant->cache) };
 	struct ld_key keys[MGET_AT_ONCE];
 	struct ld_found found[MGET_AT_ONCE];
 	int results[MGET_AT_ONCE];
@@ -131,10 +159,13 @@ static void get_some(larder_tenant *tenant, struct larder_item *items, size_t co
 	ld_store_get_many(tenant->cache->store, keys, asked, &way, &look, found, results);
 	for (size_t i = 0; i < asked; i++) {
 		struct larder_item *item = &items[item_of[i]];
+		int16_t source = LARDER_FROM_L1;
 
+		if (tenant->cache->l2)
+			results[i] = get_further(tenant, item, call, results[i], &look, &found[i], &source);
 		item->result = results[i];
 		if (results[i] == 0 || results[i] == LARDER_STALE || results[i] == LARDER_ABSENT)
-			tell(&found[i], results[i], &item->value);
+			tell(&found[i], results[i], source, &item->value);
 	}
 }
 

@@ -44,6 +44,8 @@ struct larder {
 	struct ld_policy fallback;
 	struct ld_store *store;            /* of the registry */
 	const struct ld_log *log;
+	struct ld_l2 *l2;                  /* NULL: there is no second level */
+	struct ld_drain *drain;            /* with l2 */
 	_Atomic uint64_t locked_in;        /* process generation that has locked the secret */
 	_Atomic(struct ld_keyspace *) keyspaces[LD_KEYSPACES];
 };
@@ -62,6 +64,12 @@ struct larder_inspector {
 	struct ld_store *store;
 	_Atomic uint64_t row_hint;
 };
+
+/** Words of LARDER_L2_WRITE. */
+enum { LD_L2_WRITE_BEHIND = 0, LD_L2_WRITE_THROUGH = 1, LD_L2_WRITE_OFF = 2 };
+
+/** See to it that this process has a teller's thread, where it may have threads. */
+void ld_drain_start_if(larder *cache);
 
 static inline int ld_is_cache(const larder *cache)
 {

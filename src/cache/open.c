@@ -3,7 +3,7 @@
  * Opening and closing a cache: settings, secret, policies and store, every problem told at once. Called in the master before fork, so it leaves
  * nothing behind that a child could not use.
  */
-#include "cache/handle.h"
+#include "cache/second.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -245,6 +245,7 @@ static int load_all(larder *cache, const struct larder_options *options, struct 
 		return LARDER_E_NOMEM;
 	rc = worse(rc, load_secret(cache, problems));
 	rc = worse(rc, ld_spaces_load(settings->text[LD_SET_SPACES_FILE], &cache->spaces, problems));
+	rc = worse(rc, ld_second_check(settings, problems));
 	ld_store_config_of(settings, options, LD_ROLE_WORKER, config);
 	rc = worse(rc, ld_owner_of(options, config, problems));
 	if (rc == 0)
@@ -288,6 +289,11 @@ static int open_registered(larder *fresh, const struct larder_options *options, 
 		return rc;
 	fresh->store = shared->store;
 	fresh->log = ld_store_log(fresh->store);
+	rc = ld_second_open(fresh, options, problems);
+	if (rc != 0) {
+		ld_registry_drop(fresh->store);
+		return rc;
+	}
 	fresh->magic = LD_CACHE_MAGIC;
 	atomic_store(&fresh->locked_in, ld_process_generation());
 	shared->cache = fresh;
@@ -368,6 +374,7 @@ void larder_close(larder *cache)
 	shared = ld_registry_of_cache(cache);
 	if (shared && --shared->cache_users == 0) {
 		shared->cache = NULL;
+		ld_second_close(cache);
 		ld_registry_drop(cache->store);
 		free_cache(cache);
 	}

@@ -2,7 +2,7 @@
 /*
  * The writing half of the API: checks the arguments, fills in the policy, makes the key, and hands over to the store.
  */
-#include "cache/handle.h"
+#include "cache/second.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,20 +48,49 @@ static void fill(const struct ld_keyspace *keyspace, const struct larder_store *
 }
 
 /* A hard end that is over: nothing to store, but what is there must go. */
-static int remove_old(larder_tenant *tenant, const struct ld_key *key, const struct ld_way *way)
+static int remove_old(const struct ld_asked *asked)
 {
-	int gone, rc = ld_store_delete(tenant->cache->store, key, 1, way, &gone);
+	int gone, rc = ld_store_delete(asked->tenant->cache->store, &asked->key, 1, &asked->way, &gone);
 
-	return rc < 0 ? LARDER_UNAVAILABLE : 0;
+	if (rc >= 0) {
+		ld_second_told(asked);
+		return 0;
+	}
+	return ld_second_delete(asked) ? 0 : LARDER_UNAVAILABLE;
+}
+
+/* Handle, options and key of a write. 0, or the error. */
+static int ask(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call, struct ld_asked *asked)
+{
+	int rc = ld_prepare_key(tenant, space, name, name_len, &asked->room, &asked->keyspace, &asked->key);
+
+	if (rc != 0)
+		return rc;
+	asked->tenant = tenant;
+	asked->name = name;
+	asked->name_len = name_len;
+	asked->call = call;
+	asked->way = ld_way_of(tenant->cache, call, &asked->key);
+	asked->key.tell_l2 = ld_second_tells(tenant->cache, call);
+	return 0;
+}
+
+/* What this host's store could not take goes to L2 at once, within the call's budget. An add may not: nobody could say that it was the first. */
+static int put_both(const struct ld_asked *asked, const struct ld_put *put)
+{
+	int rc = ld_store_put(asked->tenant->cache->store, &asked->key, &asked->way, put);
+
+	if (rc == 0)
+		ld_second_told(asked);
+	else if (rc == LARDER_UNAVAILABLE && larder_reason() != LARDER_REASON_OFF && ld_second_put(asked, put))
+		rc = 0;
+	return rc;
 }
 
 static int put_value(larder_tenant *tenant, const char *space, const void *name, size_t name_len, struct ld_put *put,
     const struct larder_store *store, const struct larder_call *call)
 {
-	const struct ld_keyspace *keyspace;
-	struct ld_keyspace room;
-	struct ld_key key;
-	struct ld_way way;
+	struct ld_asked asked;
 	int rc;
 
 	if (!ld_is_tenant(tenant))
@@ -74,15 +103,14 @@ static int put_value(larder_tenant *tenant, const char *space, const void *name,
 	if (rc == 0 && put->len > (size_t)tenant->cache->settings.number[LD_SET_MAX_VALUE])
 		rc = LARDER_E_TOO_LARGE;
 	if (rc == 0)
-		rc = ld_prepare_key(tenant, space, name, name_len, &room, &keyspace, &key);
+		rc = ask(tenant, space, name, name_len, call, &asked);
 	if (rc != 0)
 		return rc;
-	way = ld_way_of(tenant->cache, call, &key);
-	fill(keyspace, store, name, name_len, put);
+	fill(asked.keyspace, store, name, name_len, put);
 	/* An add must look whether there is one: it stores what is dead at once, over what a get would not find. */
 	if (!put->only_new && put->hard_end_ms != 0 && put->hard_end_ms <= ld_clock_wall_ms())
-		return remove_old(tenant, &key, &way);
-	return ld_store_put(tenant->cache->store, &key, &way, put);
+		return remove_old(&asked);
+	return put_both(&asked, put);
 }
 
 int larder_set(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const void *data, size_t len,
@@ -113,10 +141,7 @@ int larder_touch(larder_tenant *tenant, const char *space, const void *name, siz
     const struct larder_call *call)
 {
 	const struct larder_store times = { sizeof(times), ttl_ms, stale_ms, 0, 0, 0 };
-	const struct ld_keyspace *keyspace;
-	struct ld_keyspace room;
-	struct ld_key key;
-	struct ld_way way;
+	struct ld_asked asked;
 	int rc;
 
 	if (!ld_is_tenant(tenant))
@@ -125,37 +150,41 @@ int larder_touch(larder_tenant *tenant, const char *space, const void *name, siz
 	if (rc == 0)
 		rc = check_store(&times);
 	if (rc == 0)
-		rc = ld_prepare_key(tenant, space, name, name_len, &room, &keyspace, &key);
+		rc = ask(tenant, space, name, name_len, call, &asked);
 	if (rc != 0)
 		return rc;
-	way = ld_way_of(tenant->cache, call, &key);
-	return ld_store_touch(tenant->cache->store, &key, &way, or_policy(ttl_ms, keyspace->policy.ttl_ms),
-	    or_policy(stale_ms, keyspace->policy.stale_ms));
+	rc = ld_store_touch(tenant->cache->store, &asked.key, &asked.way, or_policy(ttl_ms, asked.keyspace->policy.ttl_ms),
+	    or_policy(stale_ms, asked.keyspace->policy.stale_ms));
+	if (rc == 0)
+		ld_second_told(&asked);
+	return rc;
 }
 
 int larder_delete(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call)
 {
-	const struct ld_keyspace *keyspace;
-	struct ld_keyspace room;
-	struct ld_key key;
-	struct ld_way way;
+	struct ld_asked asked;
 	int result, rc;
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
 	rc = ld_check_call(call);
 	if (rc == 0)
-		rc = ld_prepare_key(tenant, space, name, name_len, &room, &keyspace, &key);
+		rc = ask(tenant, space, name, name_len, call, &asked);
 	if (rc != 0)
 		return rc;
-	way = ld_way_of(tenant->cache, call, &key);
-	rc = ld_store_delete(tenant->cache->store, &key, 1, &way, &result);
+	rc = ld_store_delete(tenant->cache->store, &asked.key, 1, &asked.way, &result);
+	if (rc == 0)
+		ld_second_told(&asked);
+	else
+		(void)ld_second_delete(&asked);
 	return rc != 0 ? rc : result;
 }
 
 /* Keys of the items that are well formed; returns how many, and the first error of the others. */
-static size_t make_keys(larder_tenant *tenant, struct larder_item *items, size_t count, struct ld_key *keys, size_t *item_of, int *ret_first)
+static size_t make_keys(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call, struct ld_key *keys,
+    size_t *item_of, int *ret_first)
 {
+	int tells = ld_second_tells(tenant->cache, call);
 	size_t made = 0;
 
 	for (size_t i = 0; i < count; i++) {
@@ -166,6 +195,7 @@ static size_t make_keys(larder_tenant *tenant, struct larder_item *items, size_t
 		if (items[i].result == 0) {
 			/* The key borrows the space's name, which may be in `room`; deleting does not look at it. */
 			keys[made].space = NULL;
+			keys[made].tell_l2 = tells;
 			item_of[made++] = i;
 		} else if (*ret_first == 0) {
 			*ret_first = items[i].result;
@@ -194,11 +224,12 @@ int larder_delete_many(larder_tenant *tenant, struct larder_item *items, size_t 
 		first = LARDER_E_NOMEM;
 		goto out;
 	}
-	made = make_keys(tenant, items, count, keys, item_of, &first);
+	made = make_keys(tenant, items, count, call, keys, item_of, &first);
 	way = ld_way_of(tenant->cache, call, NULL);
 	rc = made ? ld_store_delete(tenant->cache->store, keys, made, &way, results) : 0;
 	for (size_t i = 0; i < made; i++)
 		items[item_of[i]].result = results[i];
+	ld_drain_start_if(tenant->cache);
 	if (first == 0)
 		first = rc;
 out:

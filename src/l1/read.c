@@ -272,6 +272,7 @@ int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct 
 	row = ld_tenant_of(store, key);
 	if (switched_off(store, way)) {
 		ld_tenant_count(row, ld_seg_stripe(&store->seg), LD_TC_bypassed, 1);
+		ret_found->bypassed = 1;
 		rc = LARDER_MISS;
 	} else {
 		if (rc == 0)
@@ -305,6 +306,7 @@ void ld_store_get_many(struct ld_store *store, const struct ld_key *keys, size_t
 		struct ld_tenant_row *row = ld_tenant_of(store, &keys[i]);
 
 		ret_results[i] = rc != 0 ? rc : hide_damage(find(store, reading.txn, &keys[i], row, now_ms, look, &ret_found[i]), &damaged);
+		ret_found[i].bypassed = off;
 		if (off)
 			ld_tenant_count(row, ld_seg_stripe(&store->seg), LD_TC_bypassed, 1);
 		else

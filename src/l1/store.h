@@ -102,6 +102,7 @@ struct ld_found {
 	int64_t now_ms, wall_ms;       /* wall_ms only when hard_end_ms is not 0 */
 	uint32_t flags;
 	int pending;
+	int bypassed;                  /* 1: the cache is off, or the key is outside the rollout: nothing was looked up */
 	struct ld_seen seen;           /* only with LD_NOTE_SEEN, for LARDER_MISS and LARDER_STALE */
 };
 

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reading through and writing past. A value from L2 is given to the caller only if no invalidation covers it, and kept only if nothing newer was written
+ * since the look that missed it (ld_store_fill()); an outage is never called a miss.
+ *
+ * Races, with A reading through and B writing:
+ *
+ *   B sets or deletes while A waits for L2      A's fill is discarded; A, which began before, may give L2's older value out once.
+ *   B has set, L2 does not know it yet          the row in the outbox makes A's miss local: L2 is not asked.
+ *   B's write could not be done at all          its barrier has a time: L2's older value is not given out on this host.
+ */
+#include "cache/second.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/errors.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "l2/drain.h"
+
+enum { THROUGH_TICK_MS = 2 };
+
+/* ---- opening ---- */
+
+static void config_of(const struct ld_settings *settings, struct ld_l2_config *config)
+{
+	const int64_t *number = settings->number;
+	char *const *text = settings->text;
+
+	memset(config, 0, sizeof(*config));
+	config->http = (struct ld_http_config){
+		.url = text[LD_SET_L2_URL], .ca_file = text[LD_SET_L2_CA_FILE], .cert_file = text[LD_SET_L2_CERT_FILE],
+		.key_file = text[LD_SET_L2_KEY_FILE], .token_file = text[LD_SET_L2_TOKEN_FILE], .allow_hosts = text[LD_SET_L2_ALLOW_HOSTS],
+		.connect_ms = number[LD_SET_L2_CONNECT_MS], .idle_ms = number[LD_SET_L2_IDLE_MS], .max_age_ms = number[LD_SET_L2_MAX_AGE_MS],
+		.pool_wait_ms = number[LD_SET_L2_POOL_WAIT_MS], .pool = (uint32_t)number[LD_SET_L2_POOL], .http2 = (int)number[LD_SET_L2_HTTP2],
+		.body_max = ld_codec_body_max((size_t)number[LD_SET_MAX_VALUE]),
+	};
+	config->codec = number[LD_SET_L2_CODEC] == 1 ? LD_CODEC_RAW : LD_CODEC_JSON;
+	config->tenant_in = (enum ld_l2_tenant_in)number[LD_SET_L2_TENANT_IN];
+	config->get_ms = number[LD_SET_L2_GET_MS];
+	config->set_ms = number[LD_SET_L2_SET_MS];
+	config->delete_ms = number[LD_SET_L2_DELETE_MS];
+	config->retries = (uint32_t)number[LD_SET_L2_RETRIES];
+	config->inflight = (uint32_t)number[LD_SET_L2_INFLIGHT];
+	config->value_max = (size_t)number[LD_SET_MAX_VALUE];
+	config->breaker = (struct ld_breaker_settings){
+		.failures = (uint32_t)number[LD_SET_BREAKER_FAILURES], .error_pct = (uint32_t)number[LD_SET_BREAKER_ERROR_PCT],
+		.slow_pct = (uint32_t)number[LD_SET_BREAKER_SLOW_PCT], .volume = (uint32_t)number[LD_SET_BREAKER_VOLUME],
+		.successes = (uint32_t)number[LD_SET_BREAKER_SUCCESSES], .jitter_pct = 20, .window_ms = number[LD_SET_BREAKER_WINDOW_MS],
+		.slow_ms = number[LD_SET_BREAKER_SLOW_MS], .open_ms = number[LD_SET_BREAKER_OPEN_MS],
+		.open_max_ms = number[LD_SET_BREAKER_OPEN_MAX_MS],
+	};
+}
+
+int ld_second_check(const struct ld_settings *settings, struct ld_problems *problems)
+{
+	struct ld_l2_config config;
+
+	if (!settings->text[LD_SET_L2_URL])
+		return 0;
+	config_of(settings, &config);
+	return ld_http_config_check(&config.http, problems);
+}
+
+int ld_second_open(larder *cache, const struct larder_options *options, struct ld_problems *problems)
+{
+	struct ld_l2_config config;
+	int rc;
+
+	if (!cache->settings.text[LD_SET_L2_URL])
+		return 0;
+	config_of(&cache->settings, &config);
+	if (options && options->size >= sizeof(*options)) {
+		config.on_breaker = options->breaker;
+		config.on_breaker_ctx = options->breaker_ctx;
+	}
+	rc = ld_l2_new(&config, cache->store, cache->log, &cache->l2, problems);
+	if (rc != 0)
+		return rc;
+	cache->drain = ld_drain_new(cache->l2, cache->store, cache->log);
+	if (cache->drain)
+		return 0;
+	ld_second_close(cache);
+	return LARDER_E_NOMEM;
+}
+
+void ld_second_close(larder *cache)
+{
+	ld_drain_free(cache->drain);
+	ld_l2_free(cache->l2);
+	cache->drain = NULL;
+	cache->l2 = NULL;
+}
+
+/* ---- reading ---- */
+
+int ld_second_wanted(const struct ld_asked *asked, int result, const struct ld_found *found)
+{
+	const larder *cache = asked->tenant->cache;
+
+	if (!cache->l2 || asked->way.pass || found->bypassed || (asked->call && asked->call->flags & LARDER_CALL_THIS_TIER))
+		return 0;
+	return result == LARDER_STALE || result == LARDER_UNAVAILABLE || (result == LARDER_MISS && !found->pending);
+}
+
+static struct ld_l2_call call_of(const struct ld_asked *asked)
+{
+	const struct larder_call *call = asked->call;
+
+	return (struct ld_l2_call){ .key = &asked->key, .budget_ms = call ? call->budget_ms : 0, .request_id = call ? call->request_id : NULL };
+}
+
+static int64_t lesser(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Keep what L2 gave: never for longer than L2 would, nor than the policy of this tier wants. */
+static void keep(const struct ld_asked *asked, const struct ld_wire_value *value, const struct ld_seen *seen)
+{
+	const struct ld_policy *policy = &asked->keyspace->policy;
+	struct ld_put put = { .data = value->data, .len = value->len, .hard_end_ms = value->hard_end_ms, .flags = value->flags };
+
+	if (value->no_store || value->left_ms < 1)
+		return;
+	put.ttl_ms = lesser(policy->ttl_ms, value->left_ms);
+	put.stale_ms = lesser(policy->stale_ms, value->left_ms + value->stale_left_ms - put.ttl_ms);
+	if (policy->keep_names) {
+		put.name = asked->name;
+		put.name_len = asked->name_len;
+	}
+	if (ld_store_fill(asked->tenant->cache->store, &asked->key, &asked->way, &put, seen) < 0)
+		ld_reason_set(LARDER_REASON_NONE);
+}
+
+/* The value's bytes, for the caller: in the buffer, or in the memory that they came in. */
+static int hand_over(struct ld_wire_value *value, const struct ld_look *look, struct ld_found *found)
+{
+	found->len = value->len;
+	if (look->buffer) {
+		if (value->len > look->buffer_size)
+			return LARDER_E_SPACE;
+		if (value->len)
+			memcpy(look->buffer, value->data, value->len);
+		found->data = look->buffer;
+		return 0;
+	}
+	free(found->data);
+	if (!value->memory)
+		value->memory = ld_malloc(1);
+	if (!value->memory) {
+		found->data = NULL;
+		ld_reason_set(LARDER_REASON_NOMEM);
+		return LARDER_UNAVAILABLE;
+	}
+	if (value->len && value->data != value->memory)
+		memmove(value->memory, value->data, value->len);
+	found->data = value->memory;
+	value->memory = NULL;
+	return 0;
+}
+
+static void tell_times(const struct ld_wire_value *value, struct ld_found *found)
+{
+	int64_t wall_ms = ld_clock_wall_ms();
+
+	found->now_ms = ld_clock_boot_ms();
+	found->wall_ms = wall_ms;
+	found->created_ms = found->now_ms - (value->created_ms > 0 ? wall_ms - value->created_ms : 0);
+	found->fresh_until_ms = found->now_ms + value->left_ms;
+	found->dead_ms = found->fresh_until_ms + value->stale_left_ms;
+	found->hard_end_ms = value->hard_end_ms;
+	found->flags = value->flags;
+}
+
+static int take(const struct ld_asked *asked, struct ld_wire_value *value, const struct ld_look *look, struct ld_found *found)
+{
+	int rc;
+
+	keep(asked, value, &found->seen);
+	tell_times(value, found);
+	rc = hand_over(value, look, found);
+	return rc != 0 ? rc : value->left_ms > 0 ? 0 : LARDER_STALE;
+}
+
+/* L2 had nothing for us. A stale value is better than none; what L2 could not tell is not a miss. */
+static int without(int result, enum ld_l2_outcome outcome)
+{
+	if (result == LARDER_STALE)
+		return result;
+	if (outcome == LD_L2_MISS)
+		return LARDER_MISS;
+	ld_reason_set(ld_l2_reason(outcome));
+	return LARDER_E_L2;
+}
+
+int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source)
+{
+	larder *cache = asked->tenant->cache;
+	const struct ld_policy *policy = &asked->keyspace->policy;
+	const struct ld_l2_have have = { policy->ttl_ms, policy->stale_ms, NULL };
+	const struct ld_l2_call call = call_of(asked);
+	struct ld_wire_value value;
+	struct ld_l2_end end;
+	enum ld_l2_outcome outcome;
+	int rc;
+
+	ld_drain_start_if(cache);
+	outcome = ld_l2_get(cache->l2, &call, &have, &value, &end);
+	if (outcome != LD_L2_HIT)
+		return without(result, outcome);
+	if (!ld_store_l2_admits(cache->store, &asked->key, value.created_ms, cache->settings.number[LD_SET_L2_SKEW_MS])) {
+		rc = without(result, LD_L2_MISS);
+	} else {
+		rc = take(asked, &value, look, found);
+		*ret_source = LARDER_FROM_L2;
+	}
+	ld_wire_value_free(&value);
+	return rc;
+}
+
+int ld_second_exists(const struct ld_asked *asked, int result)
+{
+	const struct ld_l2_call call = call_of(asked);
+	struct ld_l2_end end;
+	enum ld_l2_outcome outcome = ld_l2_head(asked->tenant->cache->l2, &call, &end);
+
+	return outcome == LD_L2_HIT ? 0 : without(result, outcome);
+}
+
+/* ---- writing ---- */
+
+int ld_second_tells(const larder *cache, const struct larder_call *call)
+{
+	return cache->l2 && cache->settings.number[LD_SET_L2_WRITE] != LD_L2_WRITE_OFF && !(call && call->flags & LARDER_CALL_THIS_TIER);
+}
+
+static int write_id(unsigned char id[LD_L2_WRITE_ID])
+{
+	return ld_key_random(id, LD_L2_WRITE_ID);
+}
+
+int ld_second_delete(const struct ld_asked *asked)
+{
+	const struct ld_l2_call call = call_of(asked);
+	unsigned char id[LD_L2_WRITE_ID];
+	enum ld_l2_outcome outcome;
+	struct ld_l2_end end;
+
+	if (!asked->key.tell_l2 || write_id(id) != 0)
+		return 0;
+	outcome = ld_l2_delete(asked->tenant->cache->l2, &call, id, &end);
+	return outcome == LD_L2_HIT || outcome == LD_L2_MISS;
+}
+
+int ld_second_put(const struct ld_asked *asked, const struct ld_put *put)
+{
+	const struct ld_l2_call call = call_of(asked);
+	const struct ld_wire_value value = { .data = put->data, .len = put->len, .ttl_ms = put->ttl_ms, .stale_ms = put->stale_ms,
+		.created_ms = ld_clock_wall_ms(), .hard_end_ms = put->hard_end_ms, .flags = put->flags };
+	unsigned char id[LD_L2_WRITE_ID];
+	struct ld_l2_end end;
+
+	if (put->absent)
+		return ld_second_delete(asked);
+	if (!asked->key.tell_l2 || write_id(id) != 0)
+		return 0;
+	return ld_l2_put(asked->tenant->cache->l2, &call, &value, id, &end) == LD_L2_HIT;
+}
+
+void ld_second_told(const struct ld_asked *asked)
+{
+	larder *cache = asked->tenant->cache;
+	int told = 0;
+
+	if (!asked->key.tell_l2)
+		return;
+	ld_drain_start_if(cache);
+	if (cache->settings.number[LD_SET_L2_WRITE] == LD_L2_WRITE_THROUGH)
+		told = larder_flush(cache, asked->call && asked->call->budget_ms ? asked->call->budget_ms : (uint32_t)cache->settings.number[LD_SET_L2_SET_MS]);
+	/* What could not be told in time stays pending: the write is done here all the same. */
+	(void)told;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Where the public calls meet the second level: what a get asks of L2 and keeps of the answer, what a write that this host's store could not take does
+ * instead. Nothing here is called where LARDER_L2_URL is not set. Private to cache/.
+ */
+#ifndef LD_CACHE_SECOND_H
+#define LD_CACHE_SECOND_H
+
+#include "cache/handle.h"
+
+/** The settings' part of it, checked: every problem by its setting's name. 0, LARDER_E_SETTINGS; 0 as well when there is no second level. */
+int ld_second_check(const struct ld_settings *settings, struct ld_problems *problems);
+/** Make client and teller of a cache whose store is open. 0, LARDER_E_SETTINGS, LARDER_E_NOMEM. */
+int ld_second_open(larder *cache, const struct larder_options *options, struct ld_problems *problems);
+void ld_second_close(larder *cache);
+
+/** One key of a call, made by its checks. name borrowed. */
+struct ld_asked {
+	larder_tenant *tenant;
+	const struct ld_keyspace *keyspace;
+	struct ld_keyspace room;
+	struct ld_key key;
+	struct ld_way way;
+	const void *name;
+	size_t name_len;
+	const struct larder_call *call;
+};
+
+/** Is L2 to be asked after this result of the store? 0 or 1. */
+int ld_second_wanted(const struct ld_asked *asked, int result, const struct ld_found *found);
+
+/** Is what this call writes told to L2? For key.tell_l2. */
+int ld_second_tells(const larder *cache, const struct larder_call *call);
+
+/**
+ * Ask L2 for what the store has not, or has as stale; keep the answer. found: what the store gave, freed when something newer is given.
+ *
+ * Returns the call's result, with found as the store would have filled it and *ret_source; data is the caller's buffer where look has one.
+ */
+int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source);
+/** The same for larder_exists(). */
+int ld_second_exists(const struct ld_asked *asked, int result);
+
+/** The store could not take a write: tell L2 within what is left of the call. Returns 1 if L2 has taken it. */
+int ld_second_put(const struct ld_asked *asked, const struct ld_put *put);
+int ld_second_delete(const struct ld_asked *asked);
+/** LARDER_L2_WRITE=through: wait for the teller, within the call's budget. Otherwise only see to it that there is one. */
+void ld_second_told(const struct ld_asked *asked);
+
+#endif
