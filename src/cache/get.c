@@ -72,13 +72,16 @@ static int look_up(larder_tenant *tenant, const char *space, const void *name, s
 {
 	struct ld_found found = { 0 };
 	struct ld_asked asked;
-	struct ld_look look = { buffer, buffer_size, 1, 0 };
+	char etag[LD_ETAG_MAX + 1];
+	struct ld_look look = { buffer, buffer_size, 1, 0, NULL };
 	int16_t source = LARDER_FROM_L1;
 	int rc = ask(tenant, space, name, name_len, call, &asked);
 
 	if (rc != 0)
 		return rc;
 	look.note = (int)notes(tenant->cache);
+	etag[0] = '\0';
+	look.etag = tenant->cache->l2 ? etag : NULL;
 	rc = ld_store_get(tenant->cache->store, &asked.key, &asked.way, &look, &found);
 	if (ld_second_wanted(&asked, rc, &found))
 		rc = ld_second_get(&asked, rc, &look, &found, &source);
@@ -107,7 +110,7 @@ int larder_get_into(larder_tenant *tenant, const char *space, const void *name, 
 
 int larder_exists(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call)
 {
-	static const struct ld_look look = { NULL, 0, 0, LD_NOTE_SEEN };
+	static const struct ld_look look = { NULL, 0, 0, LD_NOTE_SEEN, NULL };
 	struct ld_found found = { 0 };
 	struct ld_asked asked;
 	int rc = ask(tenant, space, name, name_len, call, &asked);
@@ -133,7 +136,7 @@ static int get_further(larder_tenant *tenant, const struct larder_item *item, co
 /* Up to MGET_AT_ONCE of the items in one snapshot; what L2 is asked for, one by one within the call's budget. */
 static void get_some(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call)
 {
-	const struct ld_look look = { NULL, 0, 1, (int)notes(tenant->cache) };
+	const struct ld_look look = { NULL, 0, 1, (int)notes(tenant->cache), NULL };
 	struct ld_key keys[MGET_AT_ONCE];
 	struct ld_found found[MGET_AT_ONCE];
 	int results[MGET_AT_ONCE];

@@ -118,10 +118,10 @@ static int64_t lesser(int64_t a, int64_t b)
 }
 
 /* Keep what L2 gave: never for longer than L2 would, nor than the policy of this tier wants. */
-static void keep(const struct ld_asked *asked, const struct ld_wire_value *value, const struct ld_seen *seen)
+static void keep(const struct ld_asked *asked, const struct ld_wire_value *value, const void *data, const struct ld_seen *seen)
 {
 	const struct ld_policy *policy = &asked->keyspace->policy;
-	struct ld_put put = { .data = value->data, .len = value->len, .hard_end_ms = value->hard_end_ms, .flags = value->flags };
+	struct ld_put put = { .data = data, .len = value->len, .etag = value->etag, .hard_end_ms = value->hard_end_ms, .flags = value->flags };
 
 	if (value->no_store || value->left_ms < 1)
 		return;
@@ -179,10 +179,36 @@ static int take(const struct ld_asked *asked, struct ld_wire_value *value, const
 {
 	int rc;
 
-	keep(asked, value, &found->seen);
+	keep(asked, value, value->data, &found->seen);
 	tell_times(value, found);
 	rc = hand_over(value, look, found);
 	return rc != 0 ? rc : value->left_ms > 0 ? 0 : LARDER_STALE;
+}
+
+/* What we have is stale, and L2 may say that it is still good: no body then. NULL when it has no ETag. */
+static const struct ld_wire_value *copy_of(int result, const struct ld_look *look, const struct ld_found *found, struct ld_wire_value *copy)
+{
+	if (result != LARDER_STALE || !look->etag || !look->etag[0])
+		return NULL;
+	copy->created_ms = ld_clock_wall_ms() - (found->now_ms - found->created_ms);
+	copy->hard_end_ms = found->hard_end_ms;
+	copy->flags = found->flags;
+	memcpy(copy->etag, look->etag, strlen(look->etag) + 1);
+	return copy;
+}
+
+/* 304: the stale value in hand is fresh again, here and for the caller. Returns 0 when it may not be given out. */
+static int renew(const struct ld_asked *asked, struct ld_wire_value *value, const struct ld_look *look, struct ld_found *found)
+{
+	const larder *cache = asked->tenant->cache;
+
+	if (!look->want_data || value->left_ms < 1 ||
+	    !ld_store_l2_admits(cache->store, &asked->key, value->created_ms, cache->settings.number[LD_SET_L2_SKEW_MS]))
+		return 0;
+	value->len = found->len;
+	keep(asked, value, found->data, &found->seen);
+	tell_times(value, found);
+	return 1;
 }
 
 /* L2 had nothing for us. A stale value is better than none; what L2 could not tell is not a miss. */
@@ -200,7 +226,8 @@ int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look
 {
 	larder *cache = asked->tenant->cache;
 	const struct ld_policy *policy = &asked->keyspace->policy;
-	const struct ld_l2_have have = { policy->ttl_ms, policy->stale_ms, NULL };
+	struct ld_wire_value copy = { 0 };
+	const struct ld_l2_have have = { policy->ttl_ms, policy->stale_ms, copy_of(result, look, found, &copy) };
 	const struct ld_l2_call call = call_of(asked);
 	struct ld_wire_value value;
 	struct ld_l2_end end;
@@ -209,6 +236,8 @@ int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look
 
 	ld_drain_start_if(cache);
 	outcome = ld_l2_get(cache->l2, &call, &have, &value, &end);
+	if (outcome == LD_L2_SAME && renew(asked, &value, look, found))
+		return 0;
 	if (outcome != LD_L2_HIT)
 		return without(result, outcome);
 	if (!ld_store_l2_admits(cache->store, &asked->key, value.created_ms, cache->settings.number[LD_SET_L2_SKEW_MS])) {

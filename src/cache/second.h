@@ -7,6 +7,7 @@
 #define LD_CACHE_SECOND_H
 
 #include "cache/handle.h"
+#include "l1/entry.h"
 
 /** The settings' part of it, checked: every problem by its setting's name. 0, LARDER_E_SETTINGS; 0 as well when there is no second level. */
 int ld_second_check(const struct ld_settings *settings, struct ld_problems *problems);

@@ -20,6 +20,7 @@ struct layout {
 	uint8_t name_chunked;
 };
 
+/* space_len: of all that stands before the tail but the head and the name. */
 static struct layout lay_out(size_t space_len, size_t name_len, size_t value_len)
 {
 	struct layout layout = { .name_chunked = name_len > LD_NAME_INLINE_MAX ? LD_ENTRY_NAME_CHUNKED : 0 };
@@ -38,12 +39,13 @@ static struct layout lay_out(size_t space_len, size_t name_len, size_t value_len
 	return layout;
 }
 
-size_t ld_entry_plan(struct ld_entry_head *head, size_t space_len, size_t name_len, size_t value_len)
+size_t ld_entry_plan(struct ld_entry_head *head, size_t space_len, size_t name_len, size_t etag_len, size_t value_len)
 {
-	struct layout layout = lay_out(space_len, name_len, value_len);
+	struct layout layout = lay_out(space_len + etag_len, name_len, value_len);
 
 	head->space_len = (uint8_t)space_len;
 	head->name_len = (uint16_t)name_len;
+	head->etag_len = (uint8_t)etag_len;
 	head->value_len = (uint32_t)value_len;
 	head->bits = (uint8_t)((head->bits & ~LD_ENTRY_NAME_CHUNKED) | layout.name_chunked);
 	head->chunks = layout.chunks;
@@ -61,7 +63,7 @@ static size_t inline_name(const struct ld_entry_head *head)
 	return head->bits & LD_ENTRY_NAME_CHUNKED ? 0 : head->name_len;
 }
 
-void ld_entry_encode(const struct ld_entry_head *head, const char *space, const void *name, const void *value, unsigned char *row)
+void ld_entry_encode(const struct ld_entry_head *head, const char *space, const void *name, const char *etag, const void *value, unsigned char *row)
 {
 	unsigned char *at = row;
 
@@ -72,6 +74,9 @@ void ld_entry_encode(const struct ld_entry_head *head, const char *space, const 
 	if (inline_name(head))
 		memcpy(at, name, head->name_len);
 	at += inline_name(head);
+	if (head->etag_len)
+		memcpy(at, etag, head->etag_len);
+	at += head->etag_len;
 	if (head->tail_len)
 		memcpy(at, (const unsigned char *)value + (head->value_len - head->tail_len), head->tail_len);
 }
@@ -110,7 +115,7 @@ void ld_entry_retime(unsigned char *row, size_t row_len, int64_t fresh_until_ms,
 /* Do chunks and tail hold exactly the value, in the one way that there is? */
 static int layout_is_whole(const struct ld_entry_head *head, size_t row_len)
 {
-	struct layout layout = lay_out(head->space_len, head->name_len, head->value_len);
+	struct layout layout = lay_out((size_t)head->space_len + head->etag_len, head->name_len, head->value_len);
 
 	return layout.row_len == row_len && layout.chunks == head->chunks && layout.tail_len == head->tail_len &&
 	    layout.name_chunked == (head->bits & LD_ENTRY_NAME_CHUNKED);
@@ -125,13 +130,16 @@ int ld_entry_decode(const void *row, size_t row_len, struct ld_entry *ret_entry)
 		return LARDER_E_CORRUPT;
 	memcpy(head, row, sizeof(*head));
 	if (head->version != LD_ENTRY_VERSION || head->bits & ~(LD_ENTRY_ABSENT | LD_ENTRY_NAME_CHUNKED) || head->space_len < 1 ||
-	    head->space_len > LARDER_SPACE_MAX || head->name_len > LARDER_NAME_MAX || !layout_is_whole(head, row_len))
+	    head->space_len > LARDER_SPACE_MAX || head->name_len > LARDER_NAME_MAX ||
+	    head->etag_len > LD_ETAG_MAX || !layout_is_whole(head, row_len))
 		return LARDER_E_CORRUPT;
 	at += sizeof(*head);
 	ret_entry->space = (const char *)at;
 	at += head->space_len;
 	ret_entry->name = inline_name(head) ? at : NULL;
 	at += inline_name(head);
+	ret_entry->etag = (const char *)at;
+	at += head->etag_len;
 	ret_entry->tail = at;
 	return 0;
 }

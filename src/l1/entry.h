@@ -3,7 +3,7 @@
  * The format of an entry in the store: one row, and chunks of exactly one page for what does not fit (DESIGN decision 2).
  *
  *   key    tenant, one zero byte, digest (32 bytes)
- *   row    head (96 bytes), space, name (if kept and short enough), tail of the value; at most LD_ROW_MAX bytes
+ *   row    head (96 bytes), space, name (if kept and short enough), ETag (of a value from L2), tail of the value; at most LD_ROW_MAX bytes
  *   chunk  key: chunk id, index, both big-endian; data: LD_CHUNK_B bytes of the value from its start, then, if the name is
  *          chunked, the name
  *
@@ -22,6 +22,8 @@
 enum { LD_CHUNK_B = 4080, LD_ROW_MAX = 4080, LD_NAME_INLINE_MAX = 1024 };
 enum { LD_KEY_MAX = LARDER_TENANT_MAX + 1 + LARDER_DIGEST_SIZE, LD_CHUNK_KEY = 12 };
 enum { LD_ENTRY_VERSION = 1 };
+/** Longest ETag that is kept; a longer one is not. */
+enum { LD_ETAG_MAX = 127 };
 enum { LD_ENTRY_ABSENT = 1, LD_ENTRY_NAME_CHUNKED = 2 };
 
 /** 96 bytes. */
@@ -44,7 +46,8 @@ struct ld_entry_head {
 	uint8_t space_len;
 	uint8_t bits;             /* LD_ENTRY_ABSENT, LD_ENTRY_NAME_CHUNKED */
 	uint8_t version;
-	uint8_t pad[3];
+	uint8_t etag_len;         /* 0 = none */
+	uint8_t pad[2];
 };
 _Static_assert(sizeof(struct ld_entry_head) == 96, "layout");
 
@@ -53,14 +56,15 @@ struct ld_entry {
 	struct ld_entry_head head;
 	const char *space;        /* not terminated */
 	const unsigned char *name;/* NULL when none is kept, or it is chunked */
+	const char *etag;         /* not terminated; etag_len bytes */
 	const unsigned char *tail;
 };
 
-/** Lay a value out: sets value_len, name_len, space_len, chunks, tail_len, bits of the head; returns the row's size. */
-size_t ld_entry_plan(struct ld_entry_head *head, size_t space_len, size_t name_len, size_t value_len);
+/** Lay a value out: sets value_len, name_len, space_len, etag_len, chunks, tail_len, bits of the head; returns the row's size. etag_len 0..LD_ETAG_MAX. */
+size_t ld_entry_plan(struct ld_entry_head *head, size_t space_len, size_t name_len, size_t etag_len, size_t value_len);
 
 /** Write the row; head is whole but for row_sum. row has the planned size. */
-void ld_entry_encode(const struct ld_entry_head *head, const char *space, const void *name, const void *value, unsigned char *row);
+void ld_entry_encode(const struct ld_entry_head *head, const char *space, const void *name, const char *etag, const void *value, unsigned char *row);
 
 /** Put seq and chunk id of a transaction into an encoded row and seal it with its checksum. */
 void ld_entry_stamp(unsigned char *row, size_t row_len, uint64_t seq);

@@ -197,6 +197,10 @@ static int find(struct ld_store *store, MDB_txn *txn, const struct ld_key *key, 
 		ld_sketch_bump(&store->seg.sketch, key->digest);
 	if (entry.head.bits & LD_ENTRY_ABSENT)
 		return LARDER_ABSENT;
+	if (look->etag && state == LARDER_IS_STALE) {
+		memcpy(look->etag, entry.etag, entry.head.etag_len);
+		look->etag[entry.head.etag_len] = '\0';
+	}
 	if (look->want_data) {
 		rc = copy_out(store, txn, look, &entry, ret_found);
 		if (rc != 0)

@@ -114,6 +114,7 @@ struct ld_look {
 	size_t buffer_size;
 	int want_data;
 	int note;
+	char *etag;                    /* NULL, or room for LD_ETAG_MAX + 1 bytes: of a stale value, "" if it has none */
 };
 
 /**
@@ -132,6 +133,7 @@ struct ld_put {
 	size_t len;
 	const void *name;              /* NULL = not kept */
 	size_t name_len;
+	const char *etag;              /* NULL, or up to LD_ETAG_MAX bytes of text */
 	int64_t ttl_ms, stale_ms, hard_end_ms;
 	uint32_t flags;
 	uint16_t key_id;

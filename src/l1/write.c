@@ -84,10 +84,10 @@ static void encode(struct item *item, const struct ld_key *key, const struct ld_
 	head->dead_ms = head->fresh_until_ms + put->stale_ms;
 	head->hard_end_ms = put->hard_end_ms;
 	memcpy(&head->digest_tail, key->digest + LARDER_DIGEST_SIZE - 8, 8);
-	item->row_len = ld_entry_plan(head, strlen(key->space), put->name ? put->name_len : 0, put->len);
+	item->row_len = ld_entry_plan(head, strlen(key->space), put->name ? put->name_len : 0, put->etag ? strlen(put->etag) : 0, put->len);
 	if (head->chunks)
 		head->value_sum = ld_hash64(put->data, put->len);
-	ld_entry_encode(head, key->space, put->name, put->data, item->row);
+	ld_entry_encode(head, key->space, put->name, put->etag, put->data, item->row);
 }
 
 static int put_chunks(struct ld_write *write, uint32_t index, const unsigned char *data, size_t len)

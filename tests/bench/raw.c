@@ -32,7 +32,7 @@ static void plan(struct bench_raw *raw, int big)
 {
 	struct ld_entry_head head = { 0 };
 
-	raw->row_len = big ? raw->load->value_len : ld_entry_plan(&head, strlen(BENCH_SPACE), 0, raw->load->value_len);
+	raw->row_len = big ? raw->load->value_len : ld_entry_plan(&head, strlen(BENCH_SPACE), 0, 0, raw->load->value_len);
 	bench_must(head.chunks == 0, "the value does not fit a row");
 	raw->head_len = raw->row_len - raw->load->value_len;
 	raw->row = malloc(raw->row_len);

@@ -42,7 +42,7 @@ static void check_encoding(const uint8_t *row, size_t size, const struct ld_entr
 	require(value != NULL, "memory");
 	if (entry->head.chunks == 0) {
 		memcpy(value, entry->tail, entry->head.tail_len);
-		ld_entry_encode(&entry->head, entry->space, entry->name, value, again);
+		ld_entry_encode(&entry->head, entry->space, entry->name, entry->etag, value, again);
 		require(memcmp(again, row, size) == 0, "encoding");
 	}
 	free(value);

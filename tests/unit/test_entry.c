@@ -52,10 +52,10 @@ static struct ld_entry_head plain_head(void)
 static size_t make(size_t space_len, size_t name_len, size_t value_len, unsigned char *row)
 {
 	struct ld_entry_head head = plain_head();
-	size_t len = ld_entry_plan(&head, space_len, name_len, value_len);
+	size_t len = ld_entry_plan(&head, space_len, name_len, 0, value_len);
 
 	assert_true(len >= HEAD && len <= LD_ROW_MAX);
-	ld_entry_encode(&head, spaces, name, value, row);
+	ld_entry_encode(&head, spaces, name, NULL, value, row);
 	ld_entry_stamp(row, len, UINT64_C(0x0001000000000042));
 	return len;
 }
@@ -115,20 +115,20 @@ static void test_where_chunks_begin(void **state)
 	struct ld_entry_head head = plain_head();
 
 	(void)state;
-	assert_int_equal(ld_entry_plan(&head, 6, 0, LD_ROW_MAX - HEAD - 6), LD_ROW_MAX);
+	assert_int_equal(ld_entry_plan(&head, 6, 0, 0, LD_ROW_MAX - HEAD - 6), LD_ROW_MAX);
 	assert_int_equal(head.chunks, 0);
-	assert_int_equal(ld_entry_plan(&head, 6, 0, LD_ROW_MAX - HEAD - 5), HEAD + 6);
+	assert_int_equal(ld_entry_plan(&head, 6, 0, 0, LD_ROW_MAX - HEAD - 5), HEAD + 6);
 	assert_true(head.chunks == 1 && head.tail_len == 0);
-	assert_int_equal(ld_entry_plan(&head, 6, 0, LD_CHUNK_B), HEAD + 6);
+	assert_int_equal(ld_entry_plan(&head, 6, 0, 0, LD_CHUNK_B), HEAD + 6);
 	assert_int_equal(head.chunks, 1);
-	assert_int_equal(ld_entry_plan(&head, 6, 0, LD_CHUNK_B + 1), HEAD + 7);
+	assert_int_equal(ld_entry_plan(&head, 6, 0, 0, LD_CHUNK_B + 1), HEAD + 7);
 	assert_true(head.chunks == 1 && head.tail_len == 1);
-	assert_int_equal(ld_entry_plan(&head, 6, 1024, 10), HEAD + 6 + 1024 + 10);
+	assert_int_equal(ld_entry_plan(&head, 6, 1024, 0, 10), HEAD + 6 + 1024 + 10);
 	assert_int_equal(head.bits, 0);
-	assert_int_equal(ld_entry_plan(&head, 6, 1025, 10), HEAD + 6 + 10);
+	assert_int_equal(ld_entry_plan(&head, 6, 1025, 0, 10), HEAD + 6 + 10);
 	assert_int_equal(head.bits, LD_ENTRY_NAME_CHUNKED);
 	/* A plan leaves nothing of an earlier one behind. */
-	assert_int_equal(ld_entry_plan(&head, 6, 1, 10), HEAD + 6 + 1 + 10);
+	assert_int_equal(ld_entry_plan(&head, 6, 1, 0, 10), HEAD + 6 + 1 + 10);
 	assert_true(head.bits == 0 && head.chunks == 0 && head.tail_len == 10);
 }
 
@@ -197,13 +197,13 @@ static void test_new_times(void **state)
 static void test_cost_counts_pages(void **state)
 {
 	struct ld_entry_head head = plain_head();
-	size_t len = ld_entry_plan(&head, 6, 0, 100);
+	size_t len = ld_entry_plan(&head, 6, 0, 0, 100);
 
 	(void)state;
 	assert_int_equal(ld_entry_cost(&head, len, 40), len + 40 + 16);
-	len = ld_entry_plan(&head, 6, 0, 3000);
+	len = ld_entry_plan(&head, 6, 0, 0, 3000);
 	assert_int_equal(ld_entry_cost(&head, len, 40), 4096);
-	len = ld_entry_plan(&head, 6, 1025, 2 * LD_CHUNK_B);
+	len = ld_entry_plan(&head, 6, 1025, 0, 2 * LD_CHUNK_B);
 	assert_int_equal(ld_entry_cost(&head, len, 40), len + 40 + 16 + 3 * 4096);
 }
 
@@ -254,9 +254,40 @@ static void test_keys_sort(void **state)
 	assert_memory_equal(next, "\1\2\3\4\5\6\7\x8\x9\xa\xb\xc", 12);
 }
 
+static void test_an_etag_lies_before_the_tail(void **state)
+{
+	static const char etag[] = "\"v1-0123456789\"";
+	static const size_t values[] = { 0, 1, 500, 3960, 3980, 4080, 9000 };
+	size_t etag_len = sizeof(etag) - 1;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+		unsigned char row[LD_ROW_MAX];
+		struct ld_entry_head head = plain_head();
+		size_t len = ld_entry_plan(&head, 6, 10, etag_len, values[i]);
+		struct ld_entry entry;
+
+		ld_entry_encode(&head, spaces, name, etag, value, row);
+		ld_entry_stamp(row, len, 7);
+		assert_int_equal(ld_entry_decode(row, len, &entry), 0);
+		assert_int_equal(ld_entry_verify(row, len, digest), 0);
+		assert_int_equal(entry.head.etag_len, etag_len);
+		assert_memory_equal(entry.etag, etag, etag_len);
+		assert_memory_equal(entry.name, name, 10);
+		assert_int_equal(entry.tail - (const unsigned char *)row + entry.head.tail_len, len);
+		assert_memory_equal(entry.tail, value + (values[i] - entry.head.tail_len), entry.head.tail_len);
+		/* A row whose ETag is longer than it says does not add up. */
+		row[offsetof(struct ld_entry_head, etag_len)]++;
+		assert_int_equal(ld_entry_decode(row, len, &entry), LARDER_E_CORRUPT);
+		row[offsetof(struct ld_entry_head, etag_len)] = LD_ETAG_MAX + 1;
+		assert_int_equal(ld_entry_decode(row, len, &entry), LARDER_E_CORRUPT);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_an_etag_lies_before_the_tail),
 		cmocka_unit_test(test_every_length_of_a_value),
 		cmocka_unit_test(test_every_length_of_a_name),
 		cmocka_unit_test(test_where_chunks_begin),
