@@ -6,7 +6,7 @@
  * It runs beside the workers, in slices. Chunks: the ids that rows name are collected first, the chunk table is walked afterwards; an id from before
  * the beginning that is still there and that no row named belongs to nobody, because a row and its chunks come and go in one transaction and an id is
  * never used again. Accounts: a sum over slices may be out of date; only one that differs is counted again in one snapshot, and put right under the
- * writer gate.
+ * writer gate. The outbox: its counts and its table are one snapshot's.
  */
 #include "l1/inside.h"
 
@@ -17,7 +17,7 @@
 #include "base/errors.h"
 #include "base/mem.h"
 
-enum { SLICE = 200, WHAT_B = 128 };
+enum { SLICE = 200, WHAT_B = 128, OUTBOX_MAX = 200000000 };
 
 struct check {
 	struct ld_store *store;
@@ -110,7 +110,7 @@ static int see_progress(void *ctx, uint64_t done, uint64_t total)
 /* One slice of a table, from after `place`; calls see() for each row. Returns 1 at the end. */
 struct walk {
 	struct check *check;
-	int chunks;                 /* table: 0 = entries */
+	enum { LD_WALK_ENTRIES = 0, LD_WALK_CHUNKS, LD_WALK_OUTBOX } table;
 	unsigned char place[LD_KEY_MAX];
 	size_t place_len;
 	int (*see)(struct walk *walk, const MDB_val *key, const MDB_val *row);
@@ -122,7 +122,8 @@ static int walk_rows(struct walk *walk, MDB_txn *txn, int slice)
 	const struct ld_env *env = &walk->check->store->env;
 	MDB_val key = { walk->place_len, walk->place }, row;
 	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(txn, walk->chunks ? env->chunks : env->entries, &cursor), seen = 0;
+	const MDB_dbi tables[] = { env->entries, env->chunks, env->outbox };
+	int rc = mdb_cursor_open(txn, tables[walk->table], &cursor), seen = 0;
 
 	if (rc != 0)
 		return ld_env_error(rc);
@@ -251,7 +252,7 @@ static int check_chunks(struct check *check)
 {
 	struct orphans orphans;
 	struct walk ids = { .check = check, .see = see_ids };
-	struct walk walk = { .check = check, .chunks = 1, .see = see_chunk, .ctx = &orphans };
+	struct walk walk = { .check = check, .table = LD_WALK_CHUNKS, .see = see_chunk, .ctx = &orphans };
 	int rc = walk_all(&ids), end = 0;
 
 	if (rc != 0)
@@ -296,6 +297,17 @@ static int see_cost(struct walk *walk, const MDB_val *key, const MDB_val *row)
 	return 0;
 }
 
+static int see_pending(struct walk *walk, const MDB_val *key, const MDB_val *row)
+{
+	struct sum *sum = walk->ctx;
+
+	(void)row;
+	if (ld_entry_key_tenant(key->mv_data, key->mv_size) != sum->len || memcmp(key->mv_data, sum->tenant, sum->len) != 0)
+		return 2;
+	sum->row.pending++;
+	return 0;
+}
+
 /* Sum and account of a tenant in one snapshot. Returns 1 if they differ, 0, or an error. */
 static int differs(struct check *check, MDB_txn *txn, struct sum *sum)
 {
@@ -309,8 +321,13 @@ static int differs(struct check *check, MDB_txn *txn, struct sum *sum)
 	rc = walk_rows(&walk, txn, INT32_MAX);
 	if (rc < 0)
 		return rc;
+	walk = (struct walk){ .check = check, .table = LD_WALK_OUTBOX, .see = see_pending, .ctx = sum };
+	walk.place_len = ld_entry_key(sum->tenant, lowest, walk.place);
+	rc = walk_rows(&walk, txn, INT32_MAX);
+	if (rc < 0)
+		return rc;
 	rc = ld_account_read(&check->store->env, txn, sum->tenant, sum->len, &account);
-	return rc < 0 ? rc : account.entries != sum->row.entries || account.bytes != sum->row.bytes;
+	return rc < 0 ? rc : memcmp(&account, &sum->row, sizeof(account)) != 0;
 }
 
 static int put_right(struct check *check, struct sum *sum)
@@ -388,6 +405,85 @@ static int check_accounts(struct check *check)
 	return rc;
 }
 
+/* ---- the outbox ---- */
+
+/* Do the counts add up, and is so much in the table? 1 if not, 0, or an error; *ret_right: what they ought to be. */
+static int outbox_differs(struct check *check, MDB_txn *txn, struct ld_outbox_counts *ret_right)
+{
+	const struct ld_env *env = &check->store->env;
+	struct ld_outbox_counts counts;
+	struct ld_pending row;
+	MDB_val key, data;
+	MDB_cursor *cursor;
+	int rc = ld_outbox_read_counts(env, txn, &counts);
+
+	if (rc != 0)
+		return rc;
+	*ret_right = counts;
+	ret_right->pending = ret_right->pending_b = 0;
+	rc = mdb_cursor_open(txn, env->outbox, &cursor);
+	if (rc != 0)
+		return ld_env_error(rc);
+	while ((rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0 && ret_right->pending < OUTBOX_MAX) {
+		if (ld_pending_decode(&data, &row) != 0)
+			break;
+		ret_right->pending++;
+		ret_right->pending_b += row.bytes;
+	}
+	mdb_cursor_close(cursor);
+	if (rc != MDB_NOTFOUND)
+		return rc == 0 ? LARDER_E_CORRUPT : ld_env_error(rc);
+	ret_right->enqueued = counts.acknowledged + counts.failed + counts.dropped + counts.coalesced + ret_right->pending;
+	return memcmp(&counts, ret_right, sizeof(counts)) != 0;
+}
+
+static int put_outbox_right(struct check *check)
+{
+	struct ld_account accounts[LD_ACCOUNTS];
+	struct ld_store *store = check->store;
+	struct ld_outbox_counts right;
+	struct ld_write write;
+	int rc = ld_gate_in(store, store->config.wait_ms);
+
+	if (rc != 0)
+		return rc;
+	rc = ld_write_begin(&write, store, accounts);
+	if (rc == 0) {
+		rc = outbox_differs(check, write.txn, &right);
+		if (rc >= 0)
+			rc = ld_outbox_use(&write);
+		if (rc == 0) {
+			write.outbox = right;
+			rc = ld_write_commit(&write);
+		} else {
+			ld_write_abort(&write);
+		}
+	}
+	ld_gate_out(store);
+	return rc;
+}
+
+static int check_outbox(struct check *check)
+{
+	struct ld_store *store = check->store;
+	struct ld_outbox_counts right;
+	int64_t now_ms;
+	MDB_txn *txn;
+	int mended = 0, rc = ld_enter(store, store->config.wait_ms, &now_ms);
+
+	if (rc != 0)
+		return LARDER_E_BUSY;
+	rc = ld_read_begin(store, store->config.wait_ms, &txn);
+	if (rc == 0) {
+		rc = outbox_differs(check, txn, &right);
+		ld_env_read_end(&store->env, txn);
+	}
+	if (rc == 1 && check->repair)
+		mended = put_outbox_right(check) == 0;
+	ld_leave(store);
+	return rc == 1 ? report(check, "counts of the outbox do not add up", NULL, NULL, mended) : rc;
+}
+
 int ld_store_check(struct ld_store *store, int repair, larder_finding_fn fn, larder_progress_fn progress, void *ctx, uint64_t *ret_found)
 {
 	struct check check = { .store = store, .repair = repair, .fn = fn, .progress = progress, .ctx = ctx };
@@ -409,6 +505,8 @@ int ld_store_check(struct ld_store *store, int repair, larder_finding_fn fn, lar
 		rc = check_chunks(&check);
 	if (rc == 0)
 		rc = check_accounts(&check);
+	if (rc == 0)
+		rc = check_outbox(&check);
 	free(check.ids);
 	if (rc == LARDER_E_CORRUPT) {
 		/* Not one entry, the tree itself: there is nothing left to walk. */

@@ -16,6 +16,7 @@ struct ld_candidate {
 	uint8_t key_len;
 	uint8_t estimate;        /* of the access sketch */
 	uint8_t dead;            /* nobody can read it any more: always a victim, never counted as evicted */
+	uint8_t gone;            /* the caller's: it was removed */
 	uint64_t seq;            /* write transaction: larger is newer */
 	uint32_t pages;          /* that go with it */
 };

@@ -4,12 +4,13 @@
  * are removed by the sweep, which then forgets row and word.
  *
  * Under the writer gate, so no entry is being stored meanwhile. The word is raised to the clear's own sequence before the commit: entries
- * below it are hidden.
+ * below it are hidden. What L2 has from before it is not given out any more either: an invalidation time, with a row in the same transaction.
  *
  *   killed before the word       nothing happened, the call never returned.
  *   killed between word and      hidden, and not remembered in the store: it holds as long as the segment, which is as long as the store file.
  *   commit
  *   the commit fails             as above; the caller is told. Later transactions have higher sequences.
+ *   it cannot get in             the tenant is hidden, or everything, past whatever has begun; a fill that is inside sees it or is below it (shm/barrier.c).
  */
 #include "l1/inside.h"
 
@@ -20,24 +21,7 @@
 #include "base/fault.h"
 #include "shm/role.h"
 
-enum { CLEAR_KEY_MAX = 1 + LARDER_TENANT_MAX + 1 + LARDER_SPACE_MAX, FORGET_MAX = 64, OLD_READER_LOOKS = 20 };
-
-static size_t clear_key(const char *tenant, const char *space, unsigned char bytes[CLEAR_KEY_MAX])
-{
-	size_t len = 0;
-
-	bytes[len++] = 'C';
-	if (tenant) {
-		memcpy(bytes + len, tenant, strlen(tenant));
-		len += strlen(tenant);
-	}
-	if (space) {
-		bytes[len++] = 0;
-		memcpy(bytes + len, space, strlen(space));
-		len += strlen(space);
-	}
-	return len;
-}
+enum { FORGET_MAX = 64, OLD_READER_LOOKS = 20 };
 
 static void hide(struct ld_store *store, const char *tenant, const char *space, uint64_t seq)
 {
@@ -52,11 +36,12 @@ static void hide(struct ld_store *store, const char *tenant, const char *space, 
 
 static int remember(struct ld_write *write, const char *tenant, const char *space)
 {
-	unsigned char bytes[CLEAR_KEY_MAX];
-	MDB_val key = { clear_key(tenant, space, bytes), bytes }, data = { sizeof(write->seq), &write->seq };
+	unsigned char bytes[LD_SCOPE_KEY_MAX];
+	MDB_val key = { ld_scope_key('C', tenant, space, bytes), bytes }, data = { sizeof(write->seq), &write->seq };
+	int rc = ld_env_error(mdb_put(write->txn, write->store->env.main, &key, &data, 0));
 
 	write->changed = 1;
-	return ld_env_error(mdb_put(write->txn, write->store->env.main, &key, &data, 0));
+	return rc;
 }
 
 static int clear_inside(struct ld_store *store, const char *tenant, const char *space)
@@ -68,21 +53,25 @@ static int clear_inside(struct ld_store *store, const char *tenant, const char *
 	if (rc != 0) {
 		/* Hide it all the same: up to what anybody has begun. */
 		hide(store, tenant, space, atomic_load(&store->seg.h->write_seq) + 1);
+		ld_invalid_raise(&store->seg, tenant, space);
 		return rc;
 	}
 	hide(store, tenant, space, write.seq);
 	LD_POINT(clear_hidden);
-	rc = remember(&write, tenant, space);
+	rc = ld_invalid_write(&write, tenant, space);
+	if (rc == 0)
+		rc = remember(&write, tenant, space);
 	if (rc == 0)
 		return ld_write_commit(&write);
 	ld_write_abort(&write);
 	return rc;
 }
 
-/* The table of scopes is written under the gate only: the whole tenant is hidden, or everything. */
+/* The tables of scopes are written under the gate only: the whole tenant is hidden, or everything. */
 static void hide_in(struct ld_seg *seg, const void *tenant)
 {
-	ld_seq_raise(tenant ? &ld_tenant_named(seg, tenant)->clear_seq : &seg->h->clear_seq, atomic_load(&seg->h->write_seq) + 1);
+	ld_invalid_raise(seg, tenant, NULL);
+	ld_seq_raise_past(tenant ? &ld_tenant_named(seg, tenant)->clear_seq : &seg->h->clear_seq, &seg->h->write_seq);
 }
 
 int ld_store_clear(struct ld_store *store, const char *tenant, const char *space, const struct ld_way *way)
@@ -112,7 +101,7 @@ int ld_store_clear(struct ld_store *store, const char *tenant, const char *space
 /* ---- forgetting ---- */
 
 struct old_clear {
-	unsigned char key[CLEAR_KEY_MAX];
+	unsigned char key[LD_SCOPE_KEY_MAX];
 	size_t len;
 	uint64_t seq;
 };
@@ -129,7 +118,7 @@ static unsigned list_old(struct ld_store *store, MDB_txn *txn, uint64_t up_to_se
 		return 0;
 	rc = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE);
 	for (; rc == 0 && count < FORGET_MAX && ((unsigned char *)key.mv_data)[0] == 'C'; rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) {
-		if (key.mv_size > CLEAR_KEY_MAX || data.mv_size != sizeof(old->seq))
+		if (key.mv_size > LD_SCOPE_KEY_MAX || data.mv_size != sizeof(old->seq))
 			continue;
 		memcpy(&old[count].seq, data.mv_data, sizeof(old->seq));
 		if (old[count].seq > up_to_seq)
@@ -144,7 +133,7 @@ static unsigned list_old(struct ld_store *store, MDB_txn *txn, uint64_t up_to_se
 /* The word of a tenant or of everything may stay: it hides only what is gone. The row of a scope is wanted for others. */
 static void unhide_scope(struct ld_store *store, const struct old_clear *old)
 {
-	char text[CLEAR_KEY_MAX + 1];
+	char text[LD_SCOPE_KEY_MAX + 1];
 	const char *space;
 
 	memcpy(text, old->key + 1, old->len - 1);
@@ -175,6 +164,8 @@ static int forget_inside(struct ld_store *store, uint64_t up_to_seq)
 		return rc;
 	}
 	rc = ld_write_commit(&write);
+	/* Before the first word goes: a fill that began to be fetched before one of these clears would not see it. */
+	ld_seq_raise(&store->seg.h->clears_forgotten, up_to_seq);
 	LD_POINT(clear_forgotten);
 	for (unsigned i = 0; i < count && rc == 0; i++)
 		unhide_scope(store, &old[i]);

@@ -198,7 +198,11 @@ static int open_tables(struct ld_env *env, unsigned flags)
 	if (rc == 0)
 		rc = mdb_dbi_open(txn, "chunks", flags, &env->chunks);
 	if (rc == 0)
+		rc = mdb_dbi_open(txn, "outbox", flags, &env->outbox);
+	if (rc == 0)
 		rc = mdb_set_compare(txn, env->entries, compare_keys);
+	if (rc == 0)
+		rc = mdb_set_compare(txn, env->outbox, compare_keys);
 	if (rc != 0) {
 		mdb_txn_abort(txn);
 		return rc;
@@ -206,7 +210,7 @@ static int open_tables(struct ld_env *env, unsigned flags)
 	return mdb_txn_commit(txn);
 }
 
-static int write_identity(struct ld_env *env, uint32_t generation)
+static int write_identity(struct ld_env *env, uint32_t generation, const struct ld_env_lost *lost)
 {
 	struct identity identity = { LD_SEG_MAGIC, LD_SEG_LAYOUT, generation };
 	MDB_val key = { sizeof(IDENTITY_KEY), (void *)(uintptr_t)IDENTITY_KEY }, data = { sizeof(identity), &identity };
@@ -216,6 +220,12 @@ static int write_identity(struct ld_env *env, uint32_t generation)
 	if (rc != 0)
 		return rc;
 	rc = mdb_put(txn, env->main, &key, &data, 0);
+	if (rc == 0 && lost->wall_ms != 0) {
+		/* As l1/invalid.c writes it, for everything. */
+		key = (MDB_val){ 1, "V" };
+		data = (MDB_val){ sizeof(*lost), (void *)(uintptr_t)lost };
+		rc = mdb_put(txn, env->main, &key, &data, 0);
+	}
 	if (rc != 0) {
 		mdb_txn_abort(txn);
 		return rc;
@@ -223,7 +233,7 @@ static int write_identity(struct ld_env *env, uint32_t generation)
 	return mdb_txn_commit(txn);
 }
 
-int ld_env_make(const struct ld_env_place *place, uint32_t generation, const struct ld_seg_params *params)
+int ld_env_make(const struct ld_env_place *place, uint32_t generation, const struct ld_seg_params *params, const struct ld_env_lost *lost)
 {
 	struct ld_env env = { .generation = generation };
 	char name[FILE_NAME_MAX];
@@ -245,7 +255,7 @@ int ld_env_make(const struct ld_env_place *place, uint32_t generation, const str
 		rc = open_tables(&env, MDB_CREATE);
 	LD_POINT(store_made_tables);
 	if (rc == 0)
-		rc = write_identity(&env, generation);
+		rc = write_identity(&env, generation, lost);
 	if (env.lmdb)
 		mdb_env_close(env.lmdb);
 	rc = ld_env_error(rc);

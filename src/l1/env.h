@@ -31,7 +31,7 @@ enum { LD_ENV_POOL = 64, LD_PAGE = 4096 };
 
 struct ld_env {
 	MDB_env *lmdb;                 /* NULL = closed */
-	MDB_dbi main, entries, chunks;
+	MDB_dbi main, entries, chunks, outbox;
 	uint32_t generation;           /* of the file */
 	uint64_t base_seq;             /* generation << 48 */
 	uint64_t dev, ino;             /* of the file */
@@ -51,11 +51,14 @@ struct ld_env_place {
 	gid_t gid;
 };
 
+/** Whether a new store stands for one that is lost, and with it what L2 was not told and what was cleared. wall_ms 0: it does not. */
+struct ld_env_lost { int64_t wall_ms, keep_until_ms; };
 /**
- * Make the store file of a generation: empty, with its tables and its identity. Only under the open lock; nobody else knows the file yet.
+ * Make the store file of a generation: empty, with its tables, its identity, and an invalidation time of everything where a store was lost. Only under
+ * the open lock; nobody else knows the file yet.
  * Returns 0; LARDER_E_FULL, LARDER_E_IO, LARDER_E_NOMEM
  */
-int ld_env_make(const struct ld_env_place *place, uint32_t generation, const struct ld_seg_params *params);
+int ld_env_make(const struct ld_env_place *place, uint32_t generation, const struct ld_seg_params *params, const struct ld_env_lost *lost);
 
 /**
  * Open the store file of a generation. The caller passes the open gate, or holds the open lock.

@@ -5,7 +5,8 @@
  *
  * The window is made of short runs, each from a random digest in a tenant drawn in proportion to its entries (DESIGN decision 25). It is read in
  * a read transaction, or in the write transaction when the gate is held already; every victim is looked at again in the transaction that
- * removes it: it may have been replaced meanwhile, then its sequence differs and it stays.
+ * removes it: it may have been replaced meanwhile, then its sequence differs and it stays; or it is the value of a set that L2 has not been told, then it is
+ * passed over while there is anything else.
  *
  * Killed at any line: a transaction is done or not done; counters may miss one batch.
  */
@@ -194,9 +195,17 @@ static void tally(struct ld_write *write, const struct ld_candidate *victim)
 			ld_tenant_count(write->accounts[i].row, ld_seg_stripe(seg), victim->dead ? LD_TC_expiries : LD_TC_evictions, 1);
 }
 
+/* 1: it waits to be told to L2 and is passed over; 0; or an error. force: it may not be passed over, L2 is told a delete. */
+static int is_kept(struct ld_write *write, const MDB_val *key, const struct ld_candidate *victim, int force)
+{
+	if (victim->dead || !ld_pending_keeps(write->store, write->txn, key, victim->seq))
+		return 0;
+	return force ? ld_pending_give_up(write, key) : 1;
+}
+
 /* Remove what is still as it was. Runs overlap in a small store: a row that stands twice is gone the second time. Returns how many went, or an
- * error. */
-static int remove_victims(struct ld_write *write, struct ld_candidate *victims, size_t count)
+ * error; *ret_kept 1 if any was passed over. */
+static int remove_some(struct ld_write *write, struct ld_candidate *victims, size_t count, int force, int *ret_kept)
 {
 	MDB_cursor *cursor;
 	uint32_t pages = 0;
@@ -207,20 +216,23 @@ static int remove_victims(struct ld_write *write, struct ld_candidate *victims, 
 	for (size_t i = 0; i < count && rc == 0 && pages < PAGES_AT_ONCE; i++) {
 		MDB_val key = { victims[i].key_len, victims[i].key }, row;
 		struct ld_entry entry;
+		int kept;
 
 		rc = ld_env_error(mdb_cursor_get(cursor, &key, &row, MDB_SET_KEY));
 		if (rc == LARDER_MISS || (rc == 0 && ld_entry_decode(row.mv_data, row.mv_size, &entry) == 0 && entry.head.seq != victims[i].seq)) {
 			rc = 0;
-			victims[i].key_len = 0;
 			continue;
 		}
-		if (rc == 0)
-			rc = ld_write_remove(write, cursor, &key, &row);
+		kept = rc == 0 ? is_kept(write, &key, &victims[i], force) : rc;
+		if (kept == 1) {
+			*ret_kept = 1;
+			continue;
+		}
+		rc = kept == 0 ? ld_write_remove(write, cursor, &key, &row) : kept;
 		if (rc == 0) {
+			victims[i].gone = 1;
 			gone++;
 			pages += victims[i].pages;
-		} else {
-			victims[i].key_len = 0;
 		}
 		LD_POINT(evict_removed);
 	}
@@ -229,7 +241,24 @@ static int remove_victims(struct ld_write *write, struct ld_candidate *victims, 
 	return rc == 0 || (rc == LARDER_E_BUSY && gone > 0) ? gone : rc;
 }
 
-static int commit_victims(struct ld_write *write, const struct ld_candidate *victims, size_t count, int gone)
+/*
+ * The victims that were chosen; where all of them wait to be told to L2, the chooser's next ones. Where the whole window waits, room is wanted all the
+ * same: the first batch goes, and L2 is told deletes.
+ */
+static int remove_victims(struct ld_write *write, struct window *window, unsigned batch, size_t victims)
+{
+	size_t first = victims, at = 0;
+	int kept = 0, gone = 0;
+
+	while (victims > 0 && gone == 0) {
+		gone = remove_some(write, window->rows + at, victims, 0, &kept);
+		at += victims;
+		victims = kept ? ld_choose(window->rows + at, window->count - at, batch) : 0;
+	}
+	return gone == 0 && kept ? remove_some(write, window->rows, first, 1, &kept) : gone;
+}
+
+static int commit_victims(struct ld_write *write, const struct window *window, int gone)
 {
 	int rc = gone > 0 ? ld_write_commit(write) : 0;
 
@@ -237,11 +266,9 @@ static int commit_victims(struct ld_write *write, const struct ld_candidate *vic
 		ld_write_abort(write);
 		return rc != 0 ? rc : gone;
 	}
-	for (size_t i = 0, told = 0; i < count && told < (size_t)gone; i++)
-		if (victims[i].key_len != 0) {
-			tally(write, &victims[i]);
-			told++;
-		}
+	for (size_t i = 0; i < window->count; i++)
+		if (window->rows[i].gone)
+			tally(write, &window->rows[i]);
 	return gone;
 }
 
@@ -260,7 +287,6 @@ int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch)
 	struct ld_account accounts[LD_ACCOUNTS];
 	struct window window;
 	struct ld_write write;
-	size_t victims;
 	int rc;
 
 	if (!new_window(store, batch, &window))
@@ -269,9 +295,8 @@ int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch)
 	if (rc == 0) {
 		rc = sample(&window, write.txn, tenant);
 		if (rc == 0) {
-			victims = ld_choose(window.rows, window.count, batch);
-			rc = remove_victims(&write, window.rows, victims);
-			rc = commit_victims(&write, window.rows, victims, rc);
+			rc = remove_victims(&write, &window, batch, ld_choose(window.rows, window.count, batch));
+			rc = commit_victims(&write, &window, rc);
 		} else {
 			ld_write_abort(&write);
 		}
@@ -302,8 +327,8 @@ static int evict_outside(struct ld_store *store, const char *tenant, unsigned ba
 	if (victims > 0 && ld_gate_in(store, store->config.wait_ms) == 0) {
 		rc = ld_write_begin(&write, store, accounts);
 		if (rc == 0) {
-			rc = remove_victims(&write, window.rows, victims);
-			rc = commit_victims(&write, window.rows, victims, rc);
+			rc = remove_victims(&write, &window, batch, victims);
+			rc = commit_victims(&write, &window, rc);
 		}
 		ld_gate_out(store);
 	}

@@ -124,13 +124,30 @@ int ld_files_check_room(const struct ld_store *store, struct ld_problems *proble
 
 /* ---- making ---- */
 
-/* Make store file and segment anew. Under the open lock, with nobody attached to what was there. */
-static int make_all(struct ld_store *store, struct ld_seg *seg)
+/*
+ * What a store knew of L2 goes with it: what L2 was not told yet, and what was cleared. So a new one in its place begins with an invalidation time of
+ * everything: what L2 has from before it is not given out for as long as that lives there.
+ */
+static struct ld_env_lost lost_if(int lost, const struct ld_seg_params *params)
+{
+	if (!lost)
+		return (struct ld_env_lost){ 0, 0 };
+	return (struct ld_env_lost){ ld_clock_wall_ms(), ld_clock_boot_ms() + (int64_t)params->l2_ttl_max_ms };
+}
+
+/*
+ * Make store file and segment anew. Under the open lock, with nobody attached to what was there. A segment that is foreign is of another boot, layout or
+ * namespace: nothing is promised beyond these. One that is missing while its store file stands was removed under a running host.
+ */
+static int make_all(struct ld_store *store, struct ld_seg *seg, int was_lost)
 {
 	struct ld_seg_place sp = ld_files_seg_place(store);
 	struct ld_env_place ep = ld_files_env_place(store);
 	uint32_t generation = ld_env_clean(&ep, 0, 0) + 1;
-	int rc = generation > UINT16_MAX ? LARDER_E_IO : ld_env_make(&ep, generation, &store->config.params);
+	struct ld_env_lost lost = lost_if(was_lost && generation > 1, &store->config.params);
+	int rc = generation > UINT16_MAX ? LARDER_E_IO : ld_env_make(&ep, generation, &store->config.params, &lost);
+
+	seg->first_invalid_ms = (uint64_t)lost.wall_ms;
 
 	LD_POINT(store_made);
 	if (rc == 0)
@@ -157,7 +174,7 @@ static int make_locked(struct ld_store *store, struct ld_seg *seg, struct ld_pro
 		return rc;
 	if (rc == LARDER_STALE && ld_seg_in_use(seg))
 		return refuse_in_use(store, problems);
-	rc = make_all(store, seg);
+	rc = make_all(store, seg, rc == LARDER_MISS);
 	if (rc == 0)
 		LD_LOG(&store->config.log, LARDER_LOG_INFO, "cache_made", NULL, LD_N("size", store->config.params.size_b),);
 	return rc;
@@ -238,6 +255,7 @@ static void forget_scopes(const struct ld_store *store, struct ld_seg *seg, uint
 static int remake_store(struct ld_store *store, struct ld_seg *seg, uint32_t bad, const char *why, int aside)
 {
 	struct ld_env_place place = ld_files_env_place(store);
+	struct ld_env_lost lost = lost_if(1, &seg->h->params);
 	struct statfs fs;
 	uint32_t next;
 	int rc;
@@ -250,7 +268,7 @@ static int remake_store(struct ld_store *store, struct ld_seg *seg, uint32_t bad
 	next = ld_env_clean(&place, 0, aside ? bad : 0) + 1;
 	if (next <= bad)
 		next = bad + 1;
-	rc = next > UINT16_MAX ? LARDER_E_IO : ld_env_make(&place, next, &seg->h->params);
+	rc = next > UINT16_MAX ? LARDER_E_IO : ld_env_make(&place, next, &seg->h->params, &lost);
 	LD_POINT(store_remade);
 	if (rc != 0)
 		return rc;
@@ -261,6 +279,9 @@ static int remake_store(struct ld_store *store, struct ld_seg *seg, uint32_t bad
 		atomic_store(&seg->tenants.rows[i].entries, 0);
 		atomic_store(&seg->tenants.rows[i].bytes, 0);
 	}
+	for (uint32_t i = 0; i < LD_SEG_OUTBOX_COUNTS; i++)
+		atomic_store(&seg->h->outbox_counts[i], 0);
+	ld_invalid_raise(seg, NULL, NULL);
 	ld_seq_raise(&seg->h->write_seq, (uint64_t)next << 48);
 	/* Last: from here on everybody goes over to the new file. */
 	atomic_store(&seg->h->file_generation, next);

@@ -12,6 +12,7 @@
 #include "base/process.h"
 #include "l1/entry.h"
 #include "l1/env.h"
+#include "l1/outbox.h"
 #include "l1/store.h"
 
 #define LD_STORE_MAGIC UINT64_C(0x4c4453544f524531)
@@ -49,6 +50,11 @@ struct ld_store {
 	uint64_t sweep_from_seq;
 	_Atomic uint64_t random;
 	int64_t housekeeping_ms;
+	/* The walk over the outbox of the process that has the role, and when it looks at invalidation times again. */
+	unsigned char outbox_key[LD_KEY_MAX];
+	size_t outbox_key_len;
+	int64_t outbox_oldest_ms;      /* of this pass so far; 0 = nothing seen */
+	int64_t invalid_check_ms;
 	_Atomic uint32_t inline_calls; /* writes since the last share of background work, where writers do it */
 	_Atomic uint32_t inline_busy;  /* 1: a thread of this process is at it */
 };
@@ -111,6 +117,9 @@ static inline int64_t ld_budget(const struct ld_store *store, const struct ld_wa
 /** A read transaction inside ld_enter(). Returns as ld_env_read_begin(), damage as LARDER_UNAVAILABLE. */
 int ld_read_begin(struct ld_store *store, int64_t budget_ms, MDB_txn **ret_txn);
 
+/** The same transaction on a new snapshot. 0, or LARDER_UNAVAILABLE with the reason set; ld_reading_end() is due in either case. */
+int ld_reading_again(struct ld_reading *reading);
+
 /** The row of a tenant in the segment, by name. */
 static inline struct ld_tenant_row *ld_tenant_named(const struct ld_seg *seg, const char *tenant)
 {
@@ -137,12 +146,14 @@ struct ld_write {
 	/* Accounts that it changes, written at the end. */
 	struct ld_account {
 		char tenant[LARDER_TENANT_MAX + 1];
-		int64_t entries, bytes;    /* changes */
+		int64_t entries, bytes, pending; /* changes */
 		uint64_t entries_after, bytes_after;
 		struct ld_tenant_row *row;
 	} *accounts;               /* room for LD_ACCOUNTS, the caller's */
 	unsigned accounts_used;
 	int changed;               /* something was removed or put */
+	int outbox_used;           /* the counts were read, and are written at the end */
+	struct ld_outbox_counts outbox;
 };
 enum { LD_ACCOUNTS = 64 };
 
@@ -166,6 +177,9 @@ void ld_write_abort(struct ld_write *write);
 /** Change a tenant's account within the transaction. Returns 0, or -1 when it has no room for another tenant: commit first. */
 int ld_write_account(struct ld_write *write, const char *tenant, size_t tenant_len, int64_t entries, int64_t bytes);
 
+/** Change the number of a tenant's pending rows; as ld_write_account(). */
+int ld_write_pending(struct ld_write *write, const char *tenant, size_t tenant_len, int64_t pending);
+
 /**
  * Take an entry's chunks away, and its cost off its tenant's account; its row stays, for the caller to overwrite or delete.
  * LARDER_E_BUSY: no room for another account, commit first.
@@ -175,7 +189,7 @@ int ld_write_unlink(struct ld_write *write, const MDB_val *key, const MDB_val *r
 int ld_write_remove(struct ld_write *write, MDB_cursor *cursor, const MDB_val *key, const MDB_val *row);
 
 /** Read an account of a tenant from the store; zeros when there is none. */
-struct ld_account_row { uint64_t entries, bytes; };
+struct ld_account_row { uint64_t entries, bytes, pending; };
 int ld_account_read(const struct ld_env *env, MDB_txn *txn, const char *tenant, size_t tenant_len, struct ld_account_row *ret_row);
 /** Write it as it is; for the check. */
 int ld_account_write(const struct ld_env *env, MDB_txn *txn, const char *tenant, size_t tenant_len, const struct ld_account_row *row);
@@ -190,6 +204,97 @@ struct ld_pressure {
 };
 /** row: whose quota is looked at, or NULL; more_b: bytes about to be added to it. */
 void ld_pressure_now(const struct ld_store *store, const struct ld_tenant_row *row, uint64_t more_b, struct ld_pressure *ret_pressure);
+
+/* ---- the outbox, in the transaction of whoever writes; l1/outbox.c ---- */
+
+/** A row as it is stored, under the key of the entry. 72 bytes. */
+struct ld_pending {
+	uint64_t seq;              /* of the write; names this state of the row */
+	uint64_t entry_seq;        /* of the entry that is the value; 0 = a delete */
+	int64_t created_wall_ms;
+	int64_t enqueued_ms;       /* boot clock, as the next one */
+	int64_t expires_ms;        /* when a set is older than its TTL; 0 = a delete */
+	uint64_t bytes;            /* of the entry that it keeps */
+	unsigned char idempotency[LD_OUTBOX_IDEMPOTENCY];
+	uint8_t op;                /* enum ld_outbox_op */
+	uint8_t pad[7];
+};
+_Static_assert(sizeof(struct ld_pending) == 72, "layout");
+enum { LD_PENDING_SLICE = 200 };
+
+/** What a write tells. entry_seq, bytes and expires_ms only of a set. */
+struct ld_tell {
+	const char *tenant;
+	const unsigned char *digest;
+	enum ld_outbox_op op;
+	uint64_t entry_seq, bytes;
+	int64_t expires_ms;
+};
+/** Write its row down, over an older one of the key. 0 or an error; LARDER_E_BUSY: no room for another tenant's account. */
+int ld_outbox_tell(struct ld_write *write, const struct ld_tell *tell);
+
+/** What becomes of a row that is given up: which counter, and what of it stays. */
+enum ld_give_up { LD_GIVE_UP_DROPPED, LD_GIVE_UP_FAILED };
+/** A set that is given up: a delete in its place. The cursor stands at its row. */
+int ld_outbox_to_delete(struct ld_write *write, MDB_cursor *cursor, const MDB_val *key, const struct ld_pending *row, enum ld_give_up why);
+/** A row that is given up: its tenant's invalidation time instead. LARDER_E_BUSY as above, nothing is changed then. */
+int ld_outbox_fold(struct ld_write *write, MDB_cursor *cursor, const MDB_val *key, const struct ld_pending *row, enum ld_give_up why);
+/** A row that L2 has acknowledged. LARDER_E_BUSY as above. */
+int ld_outbox_acknowledge(struct ld_write *write, MDB_cursor *cursor, const MDB_val *key, const struct ld_pending *row);
+
+/** Take a row apart. 0 or LARDER_E_CORRUPT. */
+int ld_pending_decode(const MDB_val *data, struct ld_pending *ret_row);
+/** The row of a key. 0, LARDER_MISS, or an error. Looks at the segment's word first: where nothing is pending it costs a load. */
+int ld_pending_find(const struct ld_store *store, MDB_txn *txn, const MDB_val *key, struct ld_pending *ret_row);
+/** Is the entry of this key and sequence the value of a pending set? */
+int ld_pending_keeps(const struct ld_store *store, MDB_txn *txn, const MDB_val *key, uint64_t entry_seq);
+/** Give such a set up, for want of room. */
+int ld_pending_give_up(struct ld_write *write, const MDB_val *key);
+
+/** The counts of a snapshot, as stored. 0 or an error. */
+int ld_outbox_read_counts(const struct ld_env *env, MDB_txn *txn, struct ld_outbox_counts *ret_counts);
+/** Read them into a transaction, which then writes them at its end. 0 or an error. */
+int ld_outbox_use(struct ld_write *write);
+/** At the end of a transaction: write the counts; after its commit: the mirrors in the segment. */
+int ld_outbox_save(struct ld_write *write);
+void ld_outbox_mirror(struct ld_write *write);
+/** Most rows that may be pending in this store. */
+uint64_t ld_outbox_rows_max(const struct ld_seg_params *params);
+/** Go on with the walk over all rows: what is too old is given up. Outside the gate. */
+void ld_outbox_age_some(struct ld_store *store, int64_t now_ms);
+
+/* ---- what L2 may hand back; l1/invalid.c ---- */
+
+enum { LD_SCOPE_KEY_MAX = 1 + LARDER_TENANT_MAX + 1 + LARDER_SPACE_MAX };
+/** Key in the main table of a row about a space (tenant and space), a tenant (space NULL) or everything (both NULL). */
+size_t ld_scope_key(char kind, const char *tenant, const char *space, unsigned char bytes[LD_SCOPE_KEY_MAX]);
+/** An invalidation time as it is stored under kind 'V'. */
+struct ld_invalid_row {
+	int64_t wall_ms;
+	int64_t keep_until_ms;     /* boot clock */
+};
+/** Raise the time of a scope in the segment to the wall time now. With a space only under the writer gate. */
+void ld_invalid_raise(struct ld_seg *seg, const char *tenant, const char *space);
+/** The same, and its row in the transaction. */
+int ld_invalid_write(struct ld_write *write, const char *tenant, const char *space);
+/** A write of this key could not be done: fills that are under way are discarded, what L2 has of it is not given out. */
+void ld_invalid_raise_key(struct ld_seg *seg, const unsigned char *digest);
+/** Forget the times that are over. Outside the gate. */
+void ld_invalid_forget(struct ld_store *store, int64_t now_ms);
+
+/** This key is being written by the transaction: fills that saw less are discarded from now on. */
+static inline void ld_stamp(struct ld_write *write, const unsigned char *digest)
+{
+	ld_seq_raise(ld_barrier_of(write->store->seg.stamps, digest), write->seq);
+}
+
+/* ---- what the writing calls share; l1/write.c ---- */
+
+/** Put the key under a barrier: the write could not be done. */
+void ld_raise_barrier(struct ld_seg *seg, const void *key);
+/** Error of a transaction to the reason that the caller may ask for. */
+void ld_tell_reason(int rc);
+void ld_count_reason(struct ld_store *store);
 
 /** Evict one batch inside the gate; only of this tenant unless NULL. Returns how many entries went, or an error < 0. */
 int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch);

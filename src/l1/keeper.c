@@ -88,6 +88,7 @@ static void house(struct ld_store *store, int64_t now_ms)
 	/* A process that died without a slot of ours still in the table is rare: look every few seconds for it. */
 	if (dead > 0 || now_ms / HOUSE_MS % READERS_EVERY == 0)
 		ld_env_clear_readers(&store->env, &gate);
+	ld_invalid_forget(store, now_ms);
 	store->housekeeping_ms = now_ms;
 }
 
@@ -100,6 +101,7 @@ static int work_round(struct ld_store *store, int64_t now_ms)
 	LD_POINT(keeper_round);
 	if (rows > 0)
 		ld_sweep_some(store, rows);
+	ld_outbox_age_some(store, now_ms);
 	halve(store);
 	house(store, now_ms);
 	return more;
@@ -147,6 +149,7 @@ void ld_work_inline(struct ld_store *store, int64_t now_ms)
 		return;
 	if (sweep_rows(store, now_ms) > 0)
 		ld_sweep_some(store, INLINE_ROWS);
+	ld_outbox_age_some(store, now_ms);
 	halve(store);
 	house(store, now_ms);
 	atomic_store(&store->inline_busy, 0);

@@ -165,6 +165,18 @@ static void tell_times(const struct ld_entry_head *head, int64_t now_ms, int64_t
 	ret_found->wall_ms = wall_ms;
 }
 
+/* Nothing was found: has the key a write that L2 has not been told? Returns what was found, or LARDER_E_CORRUPT. */
+static int note_pending(struct ld_store *store, MDB_txn *txn, const MDB_val *key, int result, struct ld_found *ret_found)
+{
+	struct ld_pending row;
+	int rc = ld_pending_find(store, txn, key, &row);
+
+	ret_found->pending = rc == 0;
+	if (rc == LARDER_E_CORRUPT)
+		return rc;
+	return rc == 0 || rc == LARDER_MISS ? result : unavailable(LARDER_REASON_DISK);
+}
+
 /* One look-up in an open snapshot. LARDER_E_CORRUPT: LMDB's own structure is damaged, not just this entry. */
 static int find(struct ld_store *store, MDB_txn *txn, const struct ld_key *key, const struct ld_tenant_row *row, int64_t now_ms,
     const struct ld_look *look, struct ld_found *ret_found)
@@ -179,11 +191,11 @@ static int find(struct ld_store *store, MDB_txn *txn, const struct ld_key *key, 
 
 	/* Both lie anywhere in their tables: they come near while the tree is searched. */
 	__builtin_prefetch(ld_barrier_of(store->seg.barriers, key->digest), 0);
-	if (look->note)
+	if (look->note & LD_NOTE_ACCESS)
 		ld_sketch_prefetch(&store->seg.sketch, key->digest);
 	rc = mdb_get(txn, store->env.entries, &at, &data);
 	if (rc == MDB_NOTFOUND)
-		return LARDER_MISS;
+		return note_pending(store, txn, &at, LARDER_MISS, ret_found);
 	if (rc != 0)
 		return ld_env_error(rc) == LARDER_E_CORRUPT ? LARDER_E_CORRUPT : unavailable(LARDER_REASON_DISK);
 	if (ld_entry_decode(data.mv_data, data.mv_size, &entry) != 0 || ld_entry_verify(data.mv_data, data.mv_size, key->digest) != 0)
@@ -191,9 +203,15 @@ static int find(struct ld_store *store, MDB_txn *txn, const struct ld_key *key, 
 	hidden = ld_hidden_of(&store->seg, row, key->scope_tag, key->digest);
 	state = ld_entry_state(&entry.head, &hidden, now_ms, &wall_ms);
 	if (state != LARDER_IS_FRESH && (state != LARDER_IS_STALE || entry.head.bits & LD_ENTRY_ABSENT))
-		return LARDER_MISS;
+		return note_pending(store, txn, &at, LARDER_MISS, ret_found);
+	/* A stale value may be refreshed: not while L2 has not been told the last write. */
+	if (state == LARDER_IS_STALE && look->note & LD_NOTE_SEEN) {
+		rc = note_pending(store, txn, &at, LARDER_STALE, ret_found);
+		if (rc != LARDER_STALE)
+			return rc;
+	}
 	tell_times(&entry.head, now_ms, wall_ms, ret_found);
-	if (look->note)
+	if (look->note & LD_NOTE_ACCESS)
 		ld_sketch_bump(&store->seg.sketch, key->digest);
 	if (entry.head.bits & LD_ENTRY_ABSENT)
 		return LARDER_ABSENT;
@@ -263,6 +281,40 @@ static void leave_read(struct ld_store *store, const struct ld_reading *reading,
 		ld_store_condemn(store, generation, "damaged", 1);
 }
 
+/* What has ended by now, in the words of the present store file; then a snapshot that has all of it. 0 or LARDER_UNAVAILABLE. */
+static int see(struct ld_store *store, struct ld_reading *reading, struct ld_seen *ret_seen)
+{
+	uint64_t seq = ld_finished_seq(&store->seg), base = store->env.base_seq;
+
+	ret_seen->seq = seq > base ? seq : base;
+	ret_seen->segment = store->seg.h->made_ms;
+	return ld_reading_again(reading);
+}
+
+/* Nothing fresh was found, and somebody wants to fetch it: look once more, in a snapshot that is newer than what is noted. */
+static int look_again(struct ld_store *store, struct ld_reading *reading, const struct ld_key *key, const struct ld_tenant_row *row, int64_t now_ms,
+    const struct ld_look *look, int was, struct ld_found *found)
+{
+	struct ld_look again = *look;
+	int rc;
+
+	if (was == LARDER_STALE && look->want_data && !look->buffer)
+		free(found->data);
+	found->data = NULL;
+	rc = see(store, reading, &found->seen);
+	if (rc != 0)
+		return rc;
+	again.note &= ~LD_NOTE_ACCESS;
+	return find(store, reading->txn, key, row, now_ms, &again, found);
+}
+
+/* We are inside and cannot look: what may be pending is taken as pending. */
+static void doubt(const struct ld_store *store, int rc, struct ld_found *found)
+{
+	if (rc == LARDER_UNAVAILABLE)
+		found->pending = atomic_load(&store->seg.h->outbox_any) != 0;
+}
+
 int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_look *look,
     struct ld_found *ret_found)
 {
@@ -271,6 +323,8 @@ int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct 
 	struct ld_tenant_row *row;
 	int rc = ld_reading_begin(store, ld_budget(store, way), &now_ms, &reading), damaged = 0;
 
+	ret_found->pending = 0;
+	ret_found->seen = (struct ld_seen){ 0, 0 };
 	if (!reading.inside)
 		return rc;
 	row = ld_tenant_of(store, key);
@@ -280,7 +334,11 @@ int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct 
 		rc = LARDER_MISS;
 	} else {
 		if (rc == 0)
-			rc = hide_damage(find(store, reading.txn, key, row, now_ms, look, ret_found), &damaged);
+			rc = find(store, reading.txn, key, row, now_ms, look, ret_found);
+		if (look->note & LD_NOTE_SEEN && (rc == LARDER_MISS || rc == LARDER_STALE))
+			rc = look_again(store, &reading, key, row, now_ms, look, rc, ret_found);
+		rc = hide_damage(rc, &damaged);
+		doubt(store, rc, ret_found);
 		count(store, row, rc);
 	}
 	leave_read(store, &reading, damaged);
@@ -296,25 +354,34 @@ static void all_results(int *results, size_t count, int rc)
 void ld_store_get_many(struct ld_store *store, const struct ld_key *keys, size_t count_of, const struct ld_way *way,
     const struct ld_look *look, struct ld_found *ret_found, int *ret_results)
 {
+	struct ld_seen seen = { 0, 0 };
 	struct ld_reading reading;
 	int64_t now_ms;
 	int rc = ld_reading_begin(store, ld_budget(store, way), &now_ms, &reading), off, damaged = 0;
 
+	for (size_t i = 0; i < count_of; i++) {
+		ret_found[i].pending = 0;
+		ret_found[i].seen = seen;
+	}
 	if (!reading.inside) {
 		all_results(ret_results, count_of, rc);
 		return;
 	}
 	off = switched_off(store, way);
+	if (rc == 0 && !off && look->note & LD_NOTE_SEEN)
+		rc = see(store, &reading, &seen);
 	rc = off ? LARDER_MISS : rc;
 	for (size_t i = 0; i < count_of; i++) {
 		struct ld_tenant_row *row = ld_tenant_of(store, &keys[i]);
 
+		ret_found[i].seen = seen;
 		ret_results[i] = rc != 0 ? rc : hide_damage(find(store, reading.txn, &keys[i], row, now_ms, look, &ret_found[i]), &damaged);
 		ret_found[i].bypassed = off;
 		if (off)
 			ld_tenant_count(row, ld_seg_stripe(&store->seg), LD_TC_bypassed, 1);
 		else
 			count(store, row, ret_results[i]);
+		doubt(store, ret_results[i], &ret_found[i]);
 	}
 	leave_read(store, &reading, damaged);
 }

@@ -203,13 +203,13 @@ unsigned ld_env_readers(struct ld_env *env, struct ld_env_reader *rows, unsigned
 
 int ld_env_use(const struct ld_env *env, MDB_txn *txn, struct ld_env_use *ret_use)
 {
-	const MDB_dbi tables[] = { env->main, env->entries, env->chunks };
-	uint64_t rows[3];
+	const MDB_dbi tables[] = { env->main, env->entries, env->chunks, env->outbox };
+	uint64_t rows[4];
 	MDB_envinfo info;
 	MDB_stat stat;
 
 	ret_use->pages = 2;
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		int rc = mdb_stat(txn, tables[i], &stat);
 
 		if (rc != 0)

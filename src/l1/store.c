@@ -297,6 +297,15 @@ int ld_reading_begin(struct ld_store *store, int64_t budget_ms, int64_t *ret_now
 	return rc;
 }
 
+int ld_reading_again(struct ld_reading *reading)
+{
+	mdb_txn_reset(reading->txn);
+	if (mdb_txn_renew(reading->txn) == 0)
+		return 0;
+	ld_reason_set(LARDER_REASON_READERS);
+	return LARDER_UNAVAILABLE;
+}
+
 void ld_reading_end(struct ld_store *store, const struct ld_reading *reading)
 {
 	if (reading->place) {

@@ -92,7 +92,7 @@ struct ld_seen {
 };
 
 /**
- * What a look-up found. pending: 1 where nothing was found, and L2 has not been told the last write of this key, or where that cannot be known:
+ * What a look-up found. pending: 1 where nothing was found (with LD_NOTE_SEEN: nothing fresh), and L2 has not been told the last write of this key, or where that cannot be known:
  * L2 must not be asked. Where we could not attach it is 0: without the store there is no such promise.
  */
 struct ld_found {

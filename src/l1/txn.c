@@ -90,6 +90,7 @@ int ld_write_begin(struct ld_write *write, struct ld_store *store, struct ld_acc
 	write->accounts = accounts;
 	write->accounts_used = 0;
 	write->changed = 0;
+	write->outbox_used = 0;
 	rc = rc ? rc : mdb_txn_begin(store->env.lmdb, NULL, 0, &write->txn);
 	if (rc != 0)
 		return ld_env_error(rc);
@@ -137,31 +138,48 @@ int ld_account_write(const struct ld_env *env, MDB_txn *txn, const char *tenant,
 	MDB_val key = account_key(tenant, tenant_len, bytes), data = { sizeof(*row), (void *)(uintptr_t)row };
 	int rc;
 
-	if (row->entries != 0)
+	if (row->entries != 0 || row->pending != 0)
 		return ld_env_error(mdb_put(txn, env->main, &key, &data, 0));
 	rc = mdb_del(txn, env->main, &key, NULL);
 	return rc == MDB_NOTFOUND ? 0 : ld_env_error(rc);
 }
 
+/* The account of a tenant in this transaction; NULL when there is no room for another. */
+static struct ld_account *account_of(struct ld_write *write, const char *tenant, size_t tenant_len)
+{
+	struct ld_account *account;
+
+	for (unsigned i = 0; i < write->accounts_used; i++)
+		if (strlen(write->accounts[i].tenant) == tenant_len && memcmp(write->accounts[i].tenant, tenant, tenant_len) == 0)
+			return &write->accounts[i];
+	if (write->accounts_used == LD_ACCOUNTS)
+		return NULL;
+	account = &write->accounts[write->accounts_used++];
+	memcpy(account->tenant, tenant, tenant_len);
+	account->tenant[tenant_len] = 0;
+	account->entries = account->bytes = account->pending = 0;
+	account->row = ld_tenant_named(&write->store->seg, account->tenant);
+	return account;
+}
+
 int ld_write_account(struct ld_write *write, const char *tenant, size_t tenant_len, int64_t entries, int64_t bytes)
 {
-	struct ld_account *account = NULL;
-	struct ld_seg *seg = &write->store->seg;
+	struct ld_account *account = account_of(write, tenant, tenant_len);
 
-	for (unsigned i = 0; i < write->accounts_used && !account; i++)
-		if (strlen(write->accounts[i].tenant) == tenant_len && memcmp(write->accounts[i].tenant, tenant, tenant_len) == 0)
-			account = &write->accounts[i];
-	if (!account) {
-		if (write->accounts_used == LD_ACCOUNTS)
-			return -1;
-		account = &write->accounts[write->accounts_used++];
-		memcpy(account->tenant, tenant, tenant_len);
-		account->tenant[tenant_len] = 0;
-		account->entries = account->bytes = 0;
-		account->row = ld_tenant_named(seg, account->tenant);
-	}
+	if (!account)
+		return -1;
 	account->entries += entries;
 	account->bytes += bytes;
+	return 0;
+}
+
+int ld_write_pending(struct ld_write *write, const char *tenant, size_t tenant_len, int64_t pending)
+{
+	struct ld_account *account = account_of(write, tenant, tenant_len);
+
+	if (!account)
+		return -1;
+	account->pending += pending;
 	return 0;
 }
 
@@ -184,6 +202,7 @@ static int write_accounts(struct ld_write *write)
 			return rc;
 		row.entries = changed(row.entries, account->entries);
 		row.bytes = changed(row.bytes, account->bytes);
+		row.pending = changed(row.pending, account->pending);
 		account->entries_after = row.entries;
 		account->bytes_after = row.bytes;
 		rc = ld_account_write(env, write->txn, account->tenant, len, &row);
@@ -212,12 +231,16 @@ static void mirror(struct ld_write *write)
 		atomic_store_explicit(&account->row->entries, account->entries_after, memory_order_relaxed);
 		atomic_store_explicit(&account->row->bytes, account->bytes_after, memory_order_relaxed);
 	}
+	if (write->outbox_used)
+		ld_outbox_mirror(write);
 }
 
 int ld_write_commit(struct ld_write *write)
 {
 	int rc = write_accounts(write), code;
 
+	if (rc == 0 && write->outbox_used)
+		rc = ld_outbox_save(write);
 	if (rc == 0)
 		rc = ld_env_use(&write->store->env, write->txn, &write->use);
 	if (rc == 0)

@@ -22,6 +22,23 @@ void ld_seq_raise(_Atomic uint64_t *word, uint64_t seq)
 		;
 }
 
+/*
+ *   R reads last = 7, B begins 8 and reads the word, R raises the word to 8      B has seen nothing. R reads last again, finds 8, raises to 9:
+ *                                                                                B's 8 is below the mark.
+ *   R raises the word to 8, B begins 8 and reads the word                        B sees 8; R finds last = 8 and raises to 9.
+ *   R raises to 8, finds last = 7 still and is done, B begins 8                  B sees 8.
+ * Each round needs somebody who begins meanwhile, which takes far longer than a round.
+ */
+void ld_seq_raise_past(_Atomic uint64_t *word, const _Atomic uint64_t *last)
+{
+	uint64_t seq;
+
+	do {
+		seq = atomic_load(last);
+		ld_seq_raise(word, seq + 1);
+	} while (atomic_load(last) != seq);
+}
+
 static struct ld_scope *set_of(const struct ld_scope *table, uint64_t tag)
 {
 	return (struct ld_scope *)(uintptr_t)table + (tag % LD_SCOPE_SETS) * LD_SCOPE_WAYS;

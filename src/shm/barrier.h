@@ -12,6 +12,12 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+/**
+ * Raise *word above *last, the sequence of the transaction that was begun last. Of two sides, one that begins (writes *last, then reads *word) and one that
+ * raises, either the one that begins sees the new mark, or its sequence is below it: the races are drawn in the .c.
+ */
+void ld_seq_raise_past(_Atomic uint64_t *word, const _Atomic uint64_t *last);
+
 /** A mark hides one in so many entries besides its own key's. */
 enum { LD_BARRIERS = 32768 };
 

@@ -52,6 +52,12 @@ static uint64_t plan(const struct ld_seg_params *params, struct ld_seg_header *h
 	at += (uint64_t)LD_SCOPE_SETS * LD_SCOPE_WAYS * sizeof(struct ld_scope);
 	h->barriers_at = at = round_up(at, 128);
 	at += LD_BARRIERS * sizeof(uint64_t);
+	h->stamps_at = at;
+	at += LD_BARRIERS * sizeof(uint64_t);
+	h->barrier_walls_at = at;
+	at += LD_BARRIERS * sizeof(uint64_t);
+	h->l2_scopes_at = at;
+	at += (uint64_t)LD_SCOPE_SETS * LD_SCOPE_WAYS * sizeof(struct ld_scope);
 	h->breakers_at = at = round_up(at, 128);
 	at += LD_SEG_BREAKERS * sizeof(struct ld_breaker_row);
 	h->sketch_at = at = round_up(at, 128);
@@ -77,6 +83,9 @@ static void point_into(struct ld_seg *seg)
 	seg->scopes = (struct ld_scope *)(base + h->scopes_at);
 	seg->barriers = (_Atomic uint64_t *)(base + h->barriers_at);
 	seg->breakers = (struct ld_breakers){ (struct ld_breaker_row *)(base + h->breakers_at), LD_SEG_BREAKERS };
+	seg->stamps = (_Atomic uint64_t *)(base + h->stamps_at);
+	seg->barrier_walls = (_Atomic uint64_t *)(base + h->barrier_walls_at);
+	seg->l2_scopes = (struct ld_scope *)(base + h->l2_scopes_at);
 	seg->sketch.words = (_Atomic uint64_t *)(base + h->sketch_at);
 	seg->sketch.line_mask = h->sketch_lines - 1;
 }
@@ -148,7 +157,8 @@ static int is_ours(const struct ld_seg_header *h, uint64_t file_size, const stru
 		return 0;
 	if (plan(&h->params, &planned) != file_size || planned.slots_at != h->slots_at || planned.tenants_at != h->tenants_at ||
 	    planned.tenant_index_at != h->tenant_index_at ||
-	    planned.scopes_at != h->scopes_at || planned.barriers_at != h->barriers_at || planned.sketch_at != h->sketch_at ||
+	    planned.scopes_at != h->scopes_at || planned.barriers_at != h->barriers_at || planned.stamps_at != h->stamps_at ||
+	    planned.barrier_walls_at != h->barrier_walls_at || planned.l2_scopes_at != h->l2_scopes_at || planned.sketch_at != h->sketch_at ||
 	    planned.sketch_lines != h->sketch_lines)
 		return 0;
 	if (ld_clock_boot_id(boot) != 0 || memcmp(boot, h->boot_id, sizeof(boot)) != 0)
@@ -258,6 +268,10 @@ static int fill_header(struct ld_seg *seg, const struct ld_seg_place *place, con
 	h->made_wall_ms = ld_clock_wall_ms();
 	h->params = *params;
 	atomic_store(&h->file_generation, generation);
+	if (seg->first_invalid_ms != 0) {
+		atomic_store(&h->l2_raised_ms, (uint64_t)h->made_ms);
+		atomic_store(&h->l2_invalid_ms, seg->first_invalid_ms);
+	}
 	return 0;
 }
 

@@ -42,6 +42,8 @@ enum { LD_LOCK_OPEN = 0, LD_LOCK_IN_USE = 1, LD_LOCK_SLOTS = 64 };
 /** Rows of the table of breakers, the shared one included: L2 addresses, and tenants whose policy differs. */
 enum { LD_SEG_BREAKERS = 256 };
 
+enum { LD_SEG_OUTBOX_COUNTS = 7 };
+
 enum ld_role { LD_ROLE_WORKER = 1, LD_ROLE_INSPECTOR = 2, LD_ROLE_AGENT = 3 };
 
 /** One attached process. 128 bytes, so that two never share a cache line pair. Written by its process only, under its slot lock. */
@@ -87,7 +89,7 @@ struct ld_seg_header {
 	int64_t made_ms;              /* boot clock */
 	int64_t made_wall_ms;
 	struct ld_seg_params params;
-	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, breakers_at, sketch_at;
+	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, breakers_at, sketch_at;
 	uint64_t sketch_lines;
 
 	/* Read by every call; written seldom. */
@@ -124,6 +126,21 @@ struct ld_seg_header {
 
 	struct ld_retry l2_retry __attribute__((aligned(64)));   /* of calls to L2 */
 
+	/* What L2 may be asked, and what it may hand back; l1/outbox.c, l1/invalid.c. Read by misses and fills, written seldom. */
+	_Atomic uint32_t outbox_any __attribute__((aligned(64))); /* 0: surely nothing is pending; written under the writer gate */
+	_Atomic uint64_t l2_invalid_ms;       /* wall clock: what L2 has from before it is not given out; 0 = none */
+	_Atomic uint64_t l2_raised_ms;        /* boot clock: when an invalidation time of any kind was raised last; 0 = none is raised */
+	_Atomic uint64_t clears_forgotten;    /* clears of spaces up to this sequence may be forgotten: a fill from before it cannot be judged */
+
+	/* The drainer's lock: l1/drain.c. */
+	struct ld_gate drain_gate __attribute__((aligned(64)));
+	_Atomic uint64_t drain_until_ms;      /* boot clock: until then a request of whoever has or had it may be on its way */
+	_Atomic uint64_t drain_from_ms;       /* before this the holder sends nothing, for its predecessor's sake; 0 = at once */
+
+	/* Mirrors of the outbox after the last commit that changed it, in the order of struct ld_outbox_counts; for tools. */
+	_Atomic uint64_t outbox_counts[LD_SEG_OUTBOX_COUNTS] __attribute__((aligned(64)));
+	_Atomic int64_t outbox_oldest_ms;     /* boot clock: oldest row that the last pass over all of them saw; 0 = none */
+
 	_Atomic uint64_t host_counters[LD_HOST_COUNTERS] __attribute__((aligned(64)));
 };
 
@@ -136,10 +153,14 @@ struct ld_seg {
 	struct ld_scope *scopes;
 	_Atomic uint64_t *barriers;
 	struct ld_breakers breakers;
+	_Atomic uint64_t *stamps;     /* beside the barriers: sequence of the last write of a key, LD_BARRIERS words */
+	_Atomic uint64_t *barrier_walls; /* beside them too: wall clock when the barrier was raised, 0 = it was not */
+	struct ld_scope *l2_scopes;   /* invalidation times of spaces, with wall clocks for sequences; written under the writer gate */
 	struct ld_sketch sketch;
 	int32_t slot;                 /* ours; -1 = none */
 	uint32_t incarnation;
 	uint64_t self;                /* our number in gates and roles; 0 without a slot */
+	uint64_t first_invalid_ms;    /* l2_invalid_ms that ld_seg_make() begins with; the caller's */
 };
 
 /** Who we are, beyond the pid: computed once a process by the caller. */

@@ -42,7 +42,8 @@ struct ld_tenant_row {
 	_Atomic uint64_t quota_b;         /* written by whoever opens the tenant; 0 = none */
 	_Atomic uint64_t entries;         /* mirror of the account in the store; written under the writer gate */
 	_Atomic uint64_t bytes;
-	char pad[LD_TENANT_ROW - 112 - LD_STRIPES * LD_STRIPE_COUNTERS * 8];
+	_Atomic uint64_t l2_invalid_ms;   /* wall clock: what L2 has of the tenant from before it is not given out; 0 = none */
+	char pad[LD_TENANT_ROW - 120 - LD_STRIPES * LD_STRIPE_COUNTERS * 8];
 	_Atomic uint64_t counters[LD_STRIPES][LD_STRIPE_COUNTERS];
 };
 _Static_assert(sizeof(struct ld_tenant_row) == LD_TENANT_ROW, "layout");
