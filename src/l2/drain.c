@@ -31,6 +31,7 @@ struct ld_drain {
 	struct ld_store *store;
 	const struct ld_log *log;
 	struct ld_process_lock lock;       /* one round at a time in a process; guards what follows */
+	_Atomic uint64_t locked_by;        /* process generation that has the outbox's lock, 0 = none as far as we know */
 	struct ld_outbox_place place;
 	struct ld_outbox_row rows[AT_ONCE];
 
@@ -87,8 +88,11 @@ static enum ld_outbox_outcome send(struct ld_drain *drain, const struct ld_outbo
 	const struct ld_l2_call call = { .key = &key };
 	enum ld_l2_outcome outcome;
 
-	if (ld_outbox_sending(drain->store, ld_l2_longest_ms(drain->l2) + MARGIN_MS) != 0)
+	if (ld_outbox_sending(drain->store, ld_l2_longest_ms(drain->l2) + MARGIN_MS) != 0) {
+		/* Not ours any more, or not yet: the next round asks. */
+		atomic_store(&drain->locked_by, 0);
 		return LD_OUTBOX_LEFT;
+	}
 	LD_POINT(drain_sending);
 	outcome = row->op == LD_OUTBOX_SET ? send_set(drain, &call, row) : send_delete(drain, &call, row);
 	LD_POINT(drain_sent);
@@ -164,6 +168,23 @@ static int settle(struct ld_drain *drain, size_t count)
 
 /* ---- rounds ---- */
 
+/* Be the host's teller, or stay it. 0 with the time before the first request; LARDER_EXISTS, LARDER_UNAVAILABLE. */
+static int be_teller(struct ld_drain *drain, int64_t *ret_wait_ms)
+{
+	uint64_t process = ld_process_generation();
+	int rc;
+
+	*ret_wait_ms = 0;
+	if (atomic_load(&drain->locked_by) == process)
+		return 0;
+	rc = ld_outbox_lock(drain->store, ret_wait_ms);
+	if (rc == 0 && *ret_wait_ms == 0)
+		atomic_store(&drain->locked_by, process);
+	else if (rc == 0)
+		ld_outbox_unlock(drain->store, 0);
+	return rc;
+}
+
 static enum ld_drain_result round_locked(struct ld_drain *drain, int senders, int64_t *ret_wait_ms)
 {
 	size_t count = 0;
@@ -173,7 +194,7 @@ static enum ld_drain_result round_locked(struct ld_drain *drain, int senders, in
 		*ret_wait_ms = TICK_MS;
 		return LD_DRAIN_EMPTY;
 	}
-	switch (ld_outbox_lock(drain->store, ret_wait_ms)) {
+	switch (be_teller(drain, ret_wait_ms)) {
 	case 0:
 		break;
 	case LARDER_EXISTS:
@@ -213,7 +234,8 @@ enum ld_drain_result ld_drain_round(struct ld_drain *drain, int64_t *ret_wait_ms
 
 void ld_drain_leave(struct ld_drain *drain)
 {
-	ld_outbox_unlock(drain->store, 1);
+	if (atomic_exchange(&drain->locked_by, 0) == ld_process_generation())
+		ld_outbox_unlock(drain->store, 1);
 }
 
 /* ---- the thread ---- */
