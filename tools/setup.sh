@@ -3,8 +3,8 @@
 # shell. Every step is skipped where it is done already. A function returns non-zero after it has said on stderr what is wrong.
 
 setup_build_packages='gcc libc6-dev make autoconf automake libtool pkg-config liblmdb-dev libssl-dev libjansson-dev libxxhash-dev
-	libcurl4-openssl-dev zlib1g-dev'
-setup_test_packages='libcmocka-dev bats g++ mandoc perl procps bsdutils gzip'
+	libcurl4-openssl-dev zlib1g-dev libmicrohttpd-dev'
+setup_test_packages='libcmocka-dev bats g++ mandoc perl procps bsdutils gzip curl'
 setup_sanitizer_packages='clang libclang-rt-14-dev'
 setup_valgrind_packages='valgrind libc6-dbg'
 
@@ -28,6 +28,7 @@ setup_has() {
 	libxxhash-dev) pkg-config --exists libxxhash ;;
 	libcurl4-openssl-dev) pkg-config --exists libcurl ;;
 	zlib1g-dev) pkg-config --exists zlib ;;
+	libmicrohttpd-dev) pkg-config --exists libmicrohttpd ;;
 	libcmocka-dev) pkg-config --exists cmocka ;;
 	procps) command -v ps ;;
 	bsdutils) command -v script ;;
