@@ -4,7 +4,7 @@
 
 setup_build_packages='gcc libc6-dev make autoconf automake libtool pkg-config liblmdb-dev libssl-dev libjansson-dev libxxhash-dev
 	libcurl4-openssl-dev zlib1g-dev libmicrohttpd-dev'
-setup_test_packages='libcmocka-dev bats g++ mandoc perl procps bsdutils gzip curl'
+setup_test_packages='libcmocka-dev bats g++ mandoc perl procps bsdutils gzip curl ccache'
 setup_sanitizer_packages='clang libclang-rt-14-dev'
 setup_valgrind_packages='valgrind libc6-dbg'
 

@@ -534,6 +534,21 @@ no_worker() {
 	ask 200 /_health
 }
 
+@test "ccache keeps its results in it, and another ccache finds them" {
+	command -v ccache > /dev/null && command -v gcc > /dev/null || skip 'ccache or gcc is not installed'
+	serve
+	cd "$here"
+	printf 'int answer(void)\n{\n\treturn 42;\n}\n' > unit.c
+	export CCACHE_REMOTE_STORAGE="$base/ccache|layout=flat" CCACHE_NOHASHDIR=1
+	CCACHE_DIR=$here/one ccache gcc -c unit.c -o one.o
+	CCACHE_DIR=$here/two ccache gcc -c unit.c -o two.o
+	cmp one.o two.o
+	exits 0 env CCACHE_DIR="$here/two" ccache --print-stats
+	contains "$output" $'remote_storage_hit\t1'
+	contains "$output" $'remote_storage_error\t0'
+	equal "$(metric 'larder_l2d_requests_total{method="PUT",status="201"}')" 2
+}
+
 @test "a Unix socket: served by all workers, removed at the end, taken over from one that was killed" {
 	socket=$here/socket
 	start l2d "$L2D" --dir "$here/l2d" --listen "unix:$socket" --workers 2

@@ -59,4 +59,14 @@ if FUZZERS
 libfuzzers += tests/fuzz/libfuzzer_http_text
 tests_fuzz_libfuzzer_http_text_SOURCES = tests/fuzz/fuzz_http_text.c
 tests_fuzz_libfuzzer_http_text_LDFLAGS = $(AM_LDFLAGS) $(fuzzer_flags)
+fuzz_tests += tests/fuzz/fuzz_l2d
+tests_fuzz_fuzz_l2d_SOURCES = tests/fuzz/fuzz_l2d.c tests/fuzz/replay.c
+tests_fuzz_fuzz_l2d_CPPFLAGS = $(l2d_cppflags)
+tests_fuzz_fuzz_l2d_LDADD = libl2d-pure.a libcore.la $(JANSSON_LIBS)
+if FUZZERS
+libfuzzers += tests/fuzz/libfuzzer_l2d
+tests_fuzz_libfuzzer_l2d_SOURCES = tests/fuzz/fuzz_l2d.c
+tests_fuzz_libfuzzer_l2d_CPPFLAGS = $(l2d_cppflags)
+tests_fuzz_libfuzzer_l2d_LDADD = libl2d-pure.a libcore.la $(JANSSON_LIBS)
+tests_fuzz_libfuzzer_l2d_LDFLAGS = $(AM_LDFLAGS) $(fuzzer_flags)
 endif

@@ -7,6 +7,7 @@ verbs=$top_srcdir/tools/larder/verbs.def
 page1=$top_srcdir/tools/larder/larder.1
 page3=$top_srcdir/src/cache/liblarder.3
 page5=$top_builddir/src/cache/larder.5
+page8=$top_srcdir/tools/l2d/larder-l2d.8
 
 rows=$(sed -n 's/^LD_SETTING(\([A-Z0-9_]*\),.*/\1/p' "$settings")
 if [ -n "$rows" ]; then
@@ -34,11 +35,21 @@ nothing 'every verb is in larder(1)' "$(for verb in $rows; do
 	grep -qE "^\.(It|Ss|Sh)( (Cm|Ic|Nm larder|Nm|Fl|Xo))* $verb( |\$)" "$page1" || echo "$verb"
 done)"
 
+rows=$(sed -n 's/^		{ "\([a-z-]*\)", OPTION_.*/\1/p' "$top_srcdir/tools/l2d/options.c")
+if [ -n "$rows" ]; then
+	ok 'there are options of larder-l2d'
+else
+	not_ok 'there are options of larder-l2d' 'its table has no row'
+fi
+nothing 'every option of larder-l2d is in larder-l2d(8)' "$(for option in $rows; do
+	grep -qE "^\.It Fl -$option( |\$)" "$page8" || echo "$option"
+done)"
+
 nothing 'every public call is in liblarder(3)' "$(while read -r call; do
 	grep -qE "Fn $call( |\$)" "$page3" || echo "$call"
 done < "$top_srcdir/tests/lint/exported-symbols")"
 nothing 'every setting that a page or the README names exists' \
-	"$(cat "$page1" "$page3" "$page5" "$top_srcdir/README.md" 2>/dev/null | grep -oE '\bLARDER_[A-Z0-9_]+\b' | sort -u | while read -r name; do
+	"$(cat "$page1" "$page3" "$page5" "$page8" "$top_srcdir/README.md" 2>/dev/null | grep -oE '\bLARDER_[A-Z0-9_]+\b' | sort -u | while read -r name; do
 	grep -qE "^LD_SETTING\(${name#LARDER_}," "$settings" && continue
 	grep -qwE "$name" "$top_srcdir"/include/larder/*.h && continue
 	case $name in
@@ -61,6 +72,7 @@ check_page() {
 check_page "$page1" 'larder(1)'
 check_page "$page3" 'liblarder(3)'
 check_page "$page5" 'larder(5)'
+check_page "$page8" 'larder-l2d(8)'
 
 header=$top_srcdir/include/larder/larder.h
 declared=$(sed -n 's/^#define LARDER_VERSION_\(MAJOR\|MINOR\|PATCH\) \([0-9]*\)$/\2/p' "$header" | tr '\n' '.')

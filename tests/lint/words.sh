@@ -6,7 +6,7 @@ cd "$top_srcdir" || exit 99
 # In two halves, so that this file does not find itself.
 unfinished='TO''DO|FIX''ME|XX''X|HA''CK'
 
-files=$(find include src tools tests -type f \( -name '*.[ch15]' -o -name '*.3' -o -name '*.sh' -o -name '*.bats' -o -name '*.def' \
+files=$(find include src tools tests -type f \( -name '*.[ch15]' -o -name '*.3' -o -name '*.8' -o -name '*.sh' -o -name '*.bats' -o -name '*.def' \
 	-o -name '*.mk' -o -name '*.md' -o -name '*.in' -o -name '*.awk' \) ! -path '*/.libs/*' ! -path src/cache/larder.5 | sort)
 code=$(echo "$files" | grep -E '\.[ch]$')
 tests=$(echo "$files" | grep -E '^tests/.*\.(c|h|bats|sh)$' | grep -v -e '^tests/lint/words\.sh$' -e '^tests/bench/')

@@ -198,3 +198,7 @@ tests_unit_test_codec_time_fault_LDADD = $(fault_libs)
 tool_tests += tests/unit/test_replay
 tests_unit_test_replay_CPPFLAGS = $(tool_cppflags) $(CMOCKA_CFLAGS)
 tests_unit_test_replay_LDADD = liblarder-tool.a libcore.la $(tool_libs) $(CMOCKA_LIBS)
+
+tool_tests += tests/unit/test_l2d
+tests_unit_test_l2d_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tools/l2d $(CMOCKA_CFLAGS)
+tests_unit_test_l2d_LDADD = libl2d-pure.a libcore.la $(JANSSON_LIBS) $(CMOCKA_LIBS)

@@ -40,11 +40,11 @@ static int open_with(struct l2d_service *service, const char *const *settings)
 	return rc == 0 ? 0 : -1;
 }
 
-static int open_cache(struct l2d_service *service, const char *secret)
+static int open_cache(struct l2d_service *service, const char *dir, const char *secret)
 {
 	const struct l2d_options *options = &service->options;
 	char *own[OWN_SETTINGS] = {
-		setting("DIR", options->dir, 0), setting("NAME", "l2d", 0), setting("SECRET_FILE", secret, 0),
+		setting("DIR", dir, 0), setting("NAME", "l2d", 0), setting("SECRET_FILE", secret, 0),
 		setting("MAX_VALUE", NULL, options->max_value_b + L2D_HEAD_SIZE), setting("SIZE", options->size ? options->size : "256M", 0),
 		setting("LOG_LEVEL", options->log ? "info" : "warn", 0),
 	};
@@ -80,7 +80,10 @@ static int open_all(struct l2d_service *service)
 	/* Never closed: the workers hold the lock with it until the last one is gone. */
 	if (l2d_dir_lock(options->dir) < 0 || l2d_secret_path(options->secret_file, options->dir, &secret) < 0)
 		return -1;
-	int rc = open_cache(service, secret);
+	/* The cache wants an absolute path. */
+	char *dir = realpath(options->dir, NULL);
+	int rc = dir ? open_cache(service, dir, secret) : -1;
+	free(dir);
 	free(secret);
 	service->shared = rc == 0 ? l2d_shared_make(options->workers) : NULL;
 	if (rc == 0 && service->shared == NULL)
