@@ -59,6 +59,8 @@ if FUZZERS
 libfuzzers += tests/fuzz/libfuzzer_http_text
 tests_fuzz_libfuzzer_http_text_SOURCES = tests/fuzz/fuzz_http_text.c
 tests_fuzz_libfuzzer_http_text_LDFLAGS = $(AM_LDFLAGS) $(fuzzer_flags)
+endif
+
 fuzz_tests += tests/fuzz/fuzz_l2d
 tests_fuzz_fuzz_l2d_SOURCES = tests/fuzz/fuzz_l2d.c tests/fuzz/replay.c
 tests_fuzz_fuzz_l2d_CPPFLAGS = $(l2d_cppflags)
