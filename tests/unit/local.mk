@@ -193,6 +193,44 @@ unit_tests += tests/unit/test_codec_time tests/unit/test_codec_time-fault
 tests_unit_test_codec_time_fault_SOURCES = tests/unit/test_codec_time.c
 tests_unit_test_codec_time_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_codec_time_fault_LDADD = $(fault_libs)
+# Tests of the HTTP layer, with a server that misbehaves by order.
+EXTRA_DIST += tests/unit/http.h
+fault_server_lib = tests/lib/fault_inside.h tests/lib/fault_serve.c tests/lib/fault_server.c tests/lib/fault_server.h tests/lib/fault_tls.c
+fault_server_libs = $(SSL_LIBS) $(ZLIB_LIBS)
+http_cppflags = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) -I$(top_srcdir)/tests
+http_fault_cppflags = $(fault_cppflags) -I$(top_srcdir)/tests
+
+unit_tests += tests/unit/test_http tests/unit/test_http-fault
+tests_unit_test_http_SOURCES = tests/unit/test_http.c $(fault_server_lib)
+tests_unit_test_http_CPPFLAGS = $(http_cppflags)
+tests_unit_test_http_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_http_fault_SOURCES = tests/unit/test_http.c $(fault_server_lib)
+tests_unit_test_http_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_http_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
+unit_tests += tests/unit/test_http_answer tests/unit/test_http_answer-fault
+tests_unit_test_http_answer_SOURCES = tests/unit/test_http_answer.c $(fault_server_lib)
+tests_unit_test_http_answer_CPPFLAGS = $(http_cppflags)
+tests_unit_test_http_answer_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_http_answer_fault_SOURCES = tests/unit/test_http_answer.c $(fault_server_lib)
+tests_unit_test_http_answer_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_http_answer_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
+unit_tests += tests/unit/test_http_config tests/unit/test_http_config-fault
+tests_unit_test_http_config_SOURCES = tests/unit/test_http_config.c $(fault_server_lib)
+tests_unit_test_http_config_CPPFLAGS = $(http_cppflags)
+tests_unit_test_http_config_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_http_config_fault_SOURCES = tests/unit/test_http_config.c $(fault_server_lib)
+tests_unit_test_http_config_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_http_config_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
+unit_tests += tests/unit/test_http_pool tests/unit/test_http_pool-fault
+tests_unit_test_http_pool_SOURCES = tests/unit/test_http_pool.c $(fault_server_lib)
+tests_unit_test_http_pool_CPPFLAGS = $(http_cppflags)
+tests_unit_test_http_pool_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_http_pool_fault_SOURCES = tests/unit/test_http_pool.c $(fault_server_lib)
+tests_unit_test_http_pool_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_http_pool_fault_LDADD = $(fault_libs) $(fault_server_libs)
 
 # Tests of the tool's own parts: tool_tests, without twins, since the tool has no fault points.
 tool_tests += tests/unit/test_replay
