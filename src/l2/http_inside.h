@@ -67,7 +67,7 @@ struct ld_http_receipt {
 	unsigned lines;
 	int block_status;       /* of the block that is being read */
 	uint8_t head;           /* the request is a HEAD */
-	uint8_t chunked;
+	uint8_t chunked, encoded;
 	uint8_t closed;         /* the final answer's headers are complete: what follows are trailers */
 	uint8_t too_large, too_many, no_memory; /* why a callback gave up */
 };

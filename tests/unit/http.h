@@ -108,7 +108,8 @@ static inline void expect_body(const struct ld_http_answer *answer, const char *
 {
 	assert_string_equal(ld_http_outcome_name(answer->outcome), "ok");
 	assert_int_equal(answer->body_len, strlen(body));
-	assert_memory_equal(answer->body, body, strlen(body) + 1);
+	if (body[0] != '\0')
+		assert_memory_equal(answer->body, body, strlen(body) + 1);
 }
 
 static inline struct fault_counts *counts(struct world *world)
