@@ -94,7 +94,7 @@ struct ld_http_request {
 	unsigned headers_count;
 	const void *body;           /* PUT and POST; otherwise none */
 	size_t body_len;
-	int64_t limit_ms;           /* >= 1: the whole call, wait for a connection and last byte of the body included */
+	int64_t limit_ms;           /* 1..86400000: the whole call, wait for a connection and last byte of the body included */
 	size_t body_max;            /* of the answer; 0 = the configuration's, which also bounds this one */
 };
 

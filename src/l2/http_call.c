@@ -8,7 +8,8 @@
  *     | wait for a slot | name, TCP, TLS: <= connect_ms | request, answer, last byte of the body |
  *     |<---------------------------------- limit_ms ------------------------------------------->|
  *
- * libcurl sends a request again by itself when a connection that it used again turns out to be dead before a byte of the answer; its clock goes on.
+ * libcurl sends a request again by itself when a connection that it used again turns out to be dead before a byte of the answer, and so do we, once,
+ * where it does not; the clock goes on.
  *
  * A process that is killed in here leaves nothing on this host; the server sees its connection end.
  */
@@ -173,11 +174,9 @@ static void look_back(struct ld_http_slot *slot, int64_t began_ms, struct ld_htt
 		if (connected_us > 0)
 			atomic_fetch_add(&slot->http->opened, (uint64_t)connects);
 	}
-	if (answer->reused)
-		atomic_fetch_add(&slot->http->reused, 1);
 }
 
-static int run(struct ld_http_slot *slot, const struct ld_http_request *request, int64_t left_ms, struct ld_http_answer *answer)
+static CURLcode attempt(struct ld_http_slot *slot, const struct ld_http_request *request, int64_t left_ms, struct ld_http_answer *answer)
 {
 	size_t body_max = slot->http->body_max;
 	int64_t began_ms = ld_clock_boot_ms();
@@ -188,7 +187,7 @@ static int run(struct ld_http_slot *slot, const struct ld_http_request *request,
 		body_max = request->body_max;
 	ld_http_receipt_init(&slot->receipt, answer, body_max, request->method == LD_HTTP_HEAD, ld_clock_wall_ms());
 	slot->error[0] = '\0';
-	rc = ld_http_request_lay_out(slot, request, left_ms);
+	rc = ld_http_request_lay_out(slot, request, left_ms < INT32_MAX ? left_ms : INT32_MAX);
 	if (rc == CURLE_OK) {
 		ld_http_pipe_begin(&guard);
 		rc = curl_easy_perform(slot->easy);
@@ -196,6 +195,29 @@ static int run(struct ld_http_slot *slot, const struct ld_http_request *request,
 		look_back(slot, began_ms, answer);
 	}
 	ld_wipe(slot->bearer, sizeof(slot->bearer));
+	return rc;
+}
+
+/* libcurl sees that a connection is dead when it reads, and when it sends the first piece; this is for those that die under a longer body. */
+static int was_dead(const struct ld_http_slot *slot, CURLcode rc, const struct ld_http_answer *answer)
+{
+	return (rc == CURLE_SEND_ERROR || rc == CURLE_RECV_ERROR || rc == CURLE_GOT_NOTHING) && answer->reused && slot->receipt.lines == 0;
+}
+
+static int run(struct ld_http_slot *slot, const struct ld_http_request *request, int64_t until_ns, struct ld_http_answer *answer)
+{
+	int64_t left_ms = (until_ns - ld_clock_boot_ns()) / 1000000;
+	CURLcode rc = CURLE_OPERATION_TIMEDOUT;
+
+	if (left_ms >= 1)
+		rc = attempt(slot, request, left_ms, answer);
+	if (was_dead(slot, rc, answer)) {
+		left_ms = (until_ns - ld_clock_boot_ns()) / 1000000;
+		rc = left_ms >= 1 ? attempt(slot, request, left_ms, answer) : CURLE_OPERATION_TIMEDOUT;
+		answer->sent = 1;
+	}
+	if (answer->reused)
+		atomic_fetch_add(&slot->http->reused, 1);
 	return conclude(slot, rc, answer);
 }
 
@@ -203,8 +225,7 @@ static int call(struct ld_http *http, const struct ld_http_request *request, int
 {
 	int64_t wait_ms = http->pool_wait_ms < request->limit_ms ? http->pool_wait_ms : request->limit_ms;
 	struct ld_http_slot *slot;
-	int64_t left_ms;
-	int rc = 0;
+	int rc;
 
 	ld_http_token_look(&http->token, &http->lock, http->log, ld_clock_boot_ms());
 	switch (ld_http_take(http, wait_ms, &slot)) {
@@ -216,11 +237,7 @@ static int call(struct ld_http *http, const struct ld_http_request *request, int
 	case LD_HTTP_TOOK:
 		break;
 	}
-	left_ms = request->limit_ms - (ld_clock_boot_ns() - from_ns) / 1000000;
-	if (left_ms < 1)
-		answer->outcome = LD_HTTP_TIMEOUT;
-	else
-		rc = run(slot, request, left_ms < INT32_MAX ? left_ms : INT32_MAX, answer);
+	rc = run(slot, request, from_ns + request->limit_ms * 1000000, answer);
 	ld_http_give(http, slot);
 	return rc;
 }

@@ -136,10 +136,11 @@ static int compose(CURLU *parts, const struct ld_http_config *config, struct ld_
 	struct ld_text url;
 	int rc = LARDER_E_SETTINGS;
 
+	/* What parsed has all four: there is no other reason than memory. */
 	if (curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK || curl_url_get(parts, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
 	    curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK ||
 	    curl_url_get(parts, CURLUPART_PATH, &path, 0) != CURLUE_OK) {
-		ld_problem(problems, "LARDER_L2_URL: cannot be read");
+		problems->lost = 1;
 	} else if (is_given(config->allow_hosts) && !is_allowed(config->allow_hosts, host)) {
 		ld_problem(problems, "LARDER_L2_URL: its host is not in LARDER_L2_ALLOW_HOSTS");
 	} else {
@@ -157,6 +158,7 @@ static int compose(CURLU *parts, const struct ld_http_config *config, struct ld_
 static int parse_url(const struct ld_http_config *config, struct ld_http_base *ret_base, struct ld_problems *problems)
 {
 	CURLU *parts;
+	CURLUcode parsed;
 	int rc = LARDER_E_SETTINGS;
 
 	if (strchr(config->url, '@') != NULL) {
@@ -172,7 +174,10 @@ static int parse_url(const struct ld_http_config *config, struct ld_http_base *r
 		problems->lost = 1;
 		return rc;
 	}
-	if (curl_url_set(parts, CURLUPART_URL, config->url, CURLU_DISALLOW_USER | CURLU_PATH_AS_IS) != CURLUE_OK)
+	parsed = curl_url_set(parts, CURLUPART_URL, config->url, CURLU_DISALLOW_USER | CURLU_PATH_AS_IS);
+	if (parsed == CURLUE_OUT_OF_MEMORY)
+		problems->lost = 1;
+	else if (parsed != CURLUE_OK)
 		ld_problem(problems, "LARDER_L2_URL: cannot be read: http://HOST[:PORT][/PREFIX]");
 	else
 		rc = compose(parts, config, ret_base, problems);

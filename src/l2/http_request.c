@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define LIMIT_MAX_MS INT64_C(86400000)
+
 static const char *const method_names[] = {
 	[LD_HTTP_GET] = "GET",
 	[LD_HTTP_HEAD] = "HEAD",
@@ -61,7 +63,8 @@ int ld_http_request_is_sound(const struct ld_http_request *request)
 {
 	int with_body = request->method == LD_HTTP_PUT || request->method == LD_HTTP_POST;
 
-	if ((unsigned)request->method >= sizeof(method_names) / sizeof(method_names[0]) || request->path == NULL || request->limit_ms < 1)
+	if ((unsigned)request->method >= sizeof(method_names) / sizeof(method_names[0]) || request->path == NULL || request->limit_ms < 1 ||
+	    request->limit_ms > LIMIT_MAX_MS)
 		return 0;
 	if ((request->body_len > 0 && (!with_body || request->body == NULL)) || request->body_len > SIZE_MAX / 4)
 		return 0;
