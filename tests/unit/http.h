@@ -18,7 +18,7 @@
 #include "leave_out.h"
 #include "lib/fault_server.h"
 
-enum { BODY_MAX = 100000, LIMIT_MS = 5000 };
+enum { BODY_MAX = 100000, LIMIT_MS = 20000 };
 
 struct world {
 	struct fault_server *server;
