@@ -93,9 +93,9 @@ static enum ld_outbox_outcome send(struct ld_drain *drain, const struct ld_outbo
 		atomic_store(&drain->locked_by, 0);
 		return LD_OUTBOX_LEFT;
 	}
-	LD_POINT(drain_sending);
+	LD_POINT(tell_sending);
 	outcome = row->op == LD_OUTBOX_SET ? send_set(drain, &call, row) : send_delete(drain, &call, row);
-	LD_POINT(drain_sent);
+	LD_POINT(tell_sent);
 	if (outcome == LD_L2_HIT)
 		return LD_OUTBOX_ACKNOWLEDGED;
 	/* Who is not let in today may be tomorrow; what is malformed today is so for ever. */
@@ -159,7 +159,7 @@ static int settle(struct ld_drain *drain, size_t count)
 
 	for (size_t i = 0; i < count; i++)
 		told += drain->rows[i].outcome != LD_OUTBOX_LEFT;
-	LD_POINT(drain_settling);
+	LD_POINT(tell_settling);
 	/* What is not settled is told again: it does no harm, and there is nobody to tell. */
 	if (told > 0 && ld_outbox_settle(drain->store, drain->rows, count, BUSY_MS) != 0)
 		return 0;
