@@ -223,6 +223,8 @@ static enum ld_l2_outcome of_answer(const struct ld_http_answer *answer)
 		return LD_L2_BUSY;
 	case LD_HTTP_BAD_BODY:
 		return LD_L2_BODY;
+	case LD_HTTP_STOPPED:
+		return LD_L2_OPEN;
 	default:
 		return LD_L2_REJECTED;
 	}
@@ -275,6 +277,8 @@ static enum ld_l2_outcome perform(struct ld_l2 *l2, struct passage *passage, str
 			return outcome;
 		ld_http_answer_free(answer);
 		made->request.limit_ms = left_ms;
+		made->request.stop = ld_l2_is_futile;
+		made->request.stop_ctx = passage;
 		if (ld_http_perform(http, &made->request, answer) != 0)
 			return LD_L2_LOCAL;
 		end->tries++;

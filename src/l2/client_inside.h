@@ -45,6 +45,11 @@ struct passage {
 
 /** Ask the breaker, count the call in. LD_L2_HIT = go; LD_L2_OPEN with the time to wait; LD_L2_BUSY. */
 enum ld_l2_outcome ld_l2_admit(struct passage *passage, struct ld_l2_end *end);
+/**
+ * Has the breaker opened since this call was admitted? Then it is not waited for any longer: the host learns once, and all its callers at that moment. ctx: its
+ * passage.
+ */
+int ld_l2_is_futile(void *ctx);
 /** May one more request be sent? Takes of the host's retry budget. */
 int ld_l2_may_retry(struct passage *passage);
 /** Count it out, tell the breaker, count the outcome. */

@@ -96,6 +96,9 @@ struct ld_http_request {
 	size_t body_len;
 	int64_t limit_ms;           /* 1..86400000: the whole call, wait for a connection and last byte of the body included */
 	size_t body_max;            /* of the answer; 0 = the configuration's, which also bounds this one */
+	/** Is the answer wanted no longer? Asked at every step and at least 20 times a second. NULL: it is waited for until the limit. */
+	int (*stop)(void *ctx);
+	void *stop_ctx;
 };
 
 enum ld_http_outcome {
@@ -107,6 +110,7 @@ enum ld_http_outcome {
 	LD_HTTP_TLS,            /* no TLS between us: the certificate is refused, theirs or ours */
 	LD_HTTP_POOL_BUSY,      /* all connections were in use for the whole of pool_wait_ms, or of the limit where that is shorter */
 	LD_HTTP_BAD_ANSWER,     /* a redirect, or not HTTP, or headers without end */
+	LD_HTTP_STOPPED,        /* `stop` said so */
 	LD_HTTP_OUTCOMES
 };
 

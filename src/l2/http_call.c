@@ -26,6 +26,8 @@
 #include "base/process.h"
 #include "crypto/locked.h"
 
+enum { LOOK_MS = 50 };
+
 static const char *const outcome_names[LD_HTTP_OUTCOMES] = {
 	[LD_HTTP_OK] = "ok",
 	[LD_HTTP_TIMEOUT] = "timeout",
@@ -35,6 +37,7 @@ static const char *const outcome_names[LD_HTTP_OUTCOMES] = {
 	[LD_HTTP_TLS] = "tls",
 	[LD_HTTP_POOL_BUSY] = "pool_busy",
 	[LD_HTTP_BAD_ANSWER] = "bad_answer",
+	[LD_HTTP_STOPPED] = "stopped",
 };
 
 const char *ld_http_outcome_name(enum ld_http_outcome outcome)
@@ -94,6 +97,8 @@ static enum ld_http_outcome outcome_of_handshake(const char *text)
 static enum ld_http_outcome outcome_of(CURLcode rc, const char *text)
 {
 	switch ((int)rc) {
+	case CURLE_ABORTED_BY_CALLBACK:
+		return LD_HTTP_STOPPED;
 	case CURLE_OPERATION_TIMEDOUT:
 		return LD_HTTP_TIMEOUT;
 	case CURLE_COULDNT_CONNECT:
@@ -176,6 +181,30 @@ static void look_back(struct ld_http_slot *slot, int64_t began_ms, struct ld_htt
 	}
 }
 
+/* curl_easy_perform(), which sleeps for up to a second at a time, with a look in between whether the answer is still wanted. */
+static CURLcode transfer(struct ld_http_slot *slot, const struct ld_http_request *request)
+{
+	CURLMcode rc = curl_multi_add_handle(slot->multi, slot->easy);
+	CURLcode result = CURLE_FAILED_INIT;
+	const CURLMsg *message;
+	int running = rc == CURLM_OK, queued;
+
+	while (rc == CURLM_OK && running) {
+		rc = curl_multi_perform(slot->multi, &running);
+		if (rc == CURLM_OK && running && request->stop && request->stop(request->stop_ctx)) {
+			result = CURLE_ABORTED_BY_CALLBACK;
+			break;
+		}
+		if (rc == CURLM_OK && running)
+			rc = curl_multi_poll(slot->multi, NULL, 0, LOOK_MS, NULL);
+	}
+	while ((message = curl_multi_info_read(slot->multi, &queued)) != NULL)
+		if (message->msg == CURLMSG_DONE)
+			result = message->data.result;
+	(void)curl_multi_remove_handle(slot->multi, slot->easy);
+	return rc == CURLM_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : result;
+}
+
 static CURLcode attempt(struct ld_http_slot *slot, const struct ld_http_request *request, int64_t left_ms, struct ld_http_answer *answer)
 {
 	size_t body_max = slot->http->body_max;
@@ -190,7 +219,7 @@ static CURLcode attempt(struct ld_http_slot *slot, const struct ld_http_request 
 	rc = ld_http_request_lay_out(slot, request, left_ms < INT32_MAX ? left_ms : INT32_MAX);
 	if (rc == CURLE_OK) {
 		ld_http_pipe_begin(&guard);
-		rc = curl_easy_perform(slot->easy);
+		rc = transfer(slot, request);
 		ld_http_pipe_end(&guard);
 		look_back(slot, began_ms, answer);
 	}

@@ -84,6 +84,7 @@ int ld_http_receipt_is_told(const struct ld_http_receipt *receipt);
 /** A connection and all that a call on it needs. In use by one thread, or idle and under the pool's lock. */
 struct ld_http_slot {
 	CURL *easy;
+	CURLM *multi;                          /* of this one handle: what curl_easy_perform() has by itself, but with a look between its sleeps */
 	struct ld_http *http;
 	unsigned place;                        /* in http->slots */
 	_Atomic int busy;                      /* 1: libcurl may be inside the handle; read by a child in ld_http_abandon() */

@@ -163,9 +163,10 @@ static struct ld_http_slot *make_slot(struct ld_http *http, unsigned place)
 	for (unsigned i = 0; i < LD_HTTP_SOCKETS; i++)
 		atomic_init(&slot->sockets[i], -1);
 	slot->easy = curl_easy_init();
-	if (slot->easy == NULL || !prepare(slot)) {
-		if (slot->easy != NULL)
-			curl_easy_cleanup(slot->easy);
+	slot->multi = curl_multi_init();
+	if (slot->easy == NULL || slot->multi == NULL || curl_multi_setopt(slot->multi, CURLMOPT_MAXCONNECTS, 1L) != CURLM_OK || !prepare(slot)) {
+		curl_easy_cleanup(slot->easy);
+		curl_multi_cleanup(slot->multi);
 		free(slot);
 		return NULL;
 	}
@@ -179,6 +180,8 @@ void ld_http_slot_close(struct ld_http_slot *slot)
 
 	ld_http_pipe_begin(&guard);
 	curl_easy_cleanup(slot->easy);
+	/* It has the connection. */
+	curl_multi_cleanup(slot->multi);
 	ld_http_pipe_end(&guard);
 }
 

@@ -128,16 +128,28 @@ enum ld_l2_outcome ld_l2_admit(struct passage *passage, struct ld_l2_end *end)
 
 /* ---- retries ---- */
 
-static int retry_in(struct ld_seg *seg, int64_t now_ms, void *ctx)
+/* 0 while the breaker is as it was when the call was admitted. */
+static int moved_in(struct ld_seg *seg, int64_t now_ms, void *ctx)
 {
 	struct passage *passage = ctx;
 	const char *name;
 
 	(void)now_ms;
+	return atomic_load_explicit(&breaker_of(passage, seg, &name)->word, memory_order_relaxed) != passage->pass.word;
+}
+
+int ld_l2_is_futile(void *ctx)
+{
+	struct passage *passage = ctx;
+
+	/* A probe is the only one there is; where there is no segment nobody else learns anything. */
+	return !passage->probe && !passage->own && ld_store_with(passage->l2->store, INSIDE_MS, moved_in, passage) == 1;
+}
+
+static int retry_in(struct ld_seg *seg, int64_t now_ms, void *ctx)
+{
 	/* Whoever was admitted while it was closed does not go on when it has opened. */
-	if (atomic_load_explicit(&breaker_of(passage, seg, &name)->word, memory_order_relaxed) != passage->pass.word)
-		return LARDER_MISS;
-	return ld_retry_take(&seg->h->l2_retry, LD_RETRY_CAP) ? 0 : LARDER_MISS;
+	return !moved_in(seg, now_ms, ctx) && ld_retry_take(&seg->h->l2_retry, LD_RETRY_CAP) ? 0 : LARDER_MISS;
 }
 
 int ld_l2_may_retry(struct passage *passage)

@@ -69,3 +69,8 @@ multi_tests += tests/multi/test_breaker
 tests_multi_test_breaker_SOURCES = tests/multi/test_breaker.c $(multi_lib)
 tests_multi_test_breaker_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_breaker_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_down
+tests_multi_test_down_SOURCES = tests/multi/test_down.c $(multi_lib) $(fault_server_lib)
+tests_multi_test_down_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
+tests_multi_test_down_LDADD = $(fault_libs) $(fault_server_libs)
