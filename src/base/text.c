@@ -98,16 +98,31 @@ static size_t sequence(const unsigned char *data, size_t left)
 	return len;
 }
 
+/* Eight bytes at a time, as far as they are ASCII without NUL. */
+static size_t ascii_run(const unsigned char *bytes, size_t len)
+{
+	uint64_t ones = UINT64_C(0x0101010101010101), word;
+	size_t i = 0;
+
+	for (; len - i >= sizeof(word); i += sizeof(word)) {
+		memcpy(&word, bytes + i, sizeof(word));
+		if (((word | (word - ones)) & (ones << 7)) != 0)
+			break;
+	}
+	return i;
+}
+
 int ld_text_is_utf8(const void *data, size_t len)
 {
 	const unsigned char *bytes = data;
 
-	for (size_t i = 0; i < len; ) {
+	for (size_t i = ascii_run(bytes, len); i < len; ) {
 		size_t step = sequence(bytes + i, len - i);
 
 		if (step == 0 || bytes[i] == '\0')
 			return 0;
 		i += step;
+		i += ascii_run(bytes + i, len - i);
 	}
 	return 1;
 }

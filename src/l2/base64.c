@@ -10,8 +10,15 @@
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* Larger than any digit; four of them or'ed together still show. */
-enum { NO_DIGIT = 64 };
+/* A digit's value and 1; 0 for what is no digit. */
+static const uint8_t values[256] = {
+	['A'] = 1, ['B'] = 2, ['C'] = 3, ['D'] = 4, ['E'] = 5, ['F'] = 6, ['G'] = 7, ['H'] = 8, ['I'] = 9, ['J'] = 10, ['K'] = 11,
+	['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16, ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22,
+	['W'] = 23, ['X'] = 24, ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32, ['g'] = 33,
+	['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40, ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44,
+	['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48, ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55,
+	['3'] = 56, ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64,
+};
 
 static void encode_group(uint32_t bits, char *to)
 {
@@ -36,29 +43,16 @@ void ld_base64_encode(const void *data, size_t len, char *ret_text)
 
 static uint32_t value_of(char c)
 {
-	if (c >= 'A' && c <= 'Z')
-		return (uint32_t)(c - 'A');
-	if (c >= 'a' && c <= 'z')
-		return (uint32_t)(c - 'a') + 26;
-	if (c >= '0' && c <= '9')
-		return (uint32_t)(c - '0') + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : NO_DIGIT;
+	return (uint32_t)values[(unsigned char)c] - 1;
 }
 
-/* Four digits as 24 bits. */
+/* Four digits as 24 bits; all of them are read before anything is written. */
 static int decode_group(const char *text, uint32_t *ret_bits)
 {
 	uint32_t a = value_of(text[0]), b = value_of(text[1]), c = value_of(text[2]), d = value_of(text[3]);
 
 	*ret_bits = a << 18 | b << 12 | c << 6 | d;
-	return ((a | b | c | d) & NO_DIGIT) != 0 ? -1 : 0;
-}
-
-static unsigned char *put_bytes(unsigned char *to, uint32_t bits, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		*to++ = (unsigned char)(bits >> (16 - 8 * i));
-	return to;
+	return (a | b | c | d) > 63 ? -1 : 0;
 }
 
 /* The last group, which may be padded: the bits under the padding are zero. */
@@ -72,7 +66,8 @@ static int decode_last(const char *text, unsigned char *to, size_t *ret_count)
 	memset(padded + 4 - pad, 'A', pad);
 	if (decode_group(padded, &bits) != 0 || (bits & ((UINT32_C(1) << (8 * pad)) - 1)) != 0)
 		return -1;
-	(void)put_bytes(to, bits, 3 - pad);
+	for (size_t i = 0; i < 3 - pad; i++)
+		to[i] = (unsigned char)(bits >> (16 - 8 * i));
 	*ret_count = 3 - pad;
 	return 0;
 }
@@ -88,7 +83,9 @@ int ld_base64_decode(const char *text, size_t text_len, unsigned char *ret_data,
 	for (; text_len > 4; text += 4, text_len -= 4) {
 		if (decode_group(text, &bits) != 0)
 			return -1;
-		to = put_bytes(to, bits, 3);
+		*to++ = (unsigned char)(bits >> 16);
+		*to++ = (unsigned char)(bits >> 8);
+		*to++ = (unsigned char)bits;
 	}
 	if (text_len == 4 && decode_last(text, to, &last) != 0)
 		return -1;

@@ -25,7 +25,7 @@ void ld_base64_encode(const void *data, size_t len, char *ret_text);
 
 /**
  * Exactly what the encoder writes is taken: padded, no blanks, no bits left over. ret_data: ld_base64_room(text_len) bytes, which also
- * after a failure may be written to. Returns 0 and the length in ret_len; -1 it is not base64.
+ * after a failure may be written to; it may be the text itself. Returns 0 and the length in ret_len; -1 it is not base64.
  */
 int ld_base64_decode(const char *text, size_t text_len, unsigned char *ret_data, size_t *ret_len);
 

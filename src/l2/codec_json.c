@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The JSON codec (codec.h): the envelope {"value":V,"ttl":seconds,"created":ms}. Called by codec.c; the only file of l2/ that
+ * The JSON codec's reader (codec.h): the envelope {"value":V,"ttl":seconds,"created":ms}. Called by codec.c; the only file of l2/ that
  * speaks to jansson. It must take nothing on trust: the body comes from another host, and only what is exactly right becomes a value.
  *
- * Writing is by hand, into memory of exactly the size: jansson would copy the value twice. Reading is jansson's, after a look at what
- * it would cost. Numbers are read as doubles, which hold every time and flag exactly, so that long integers in V are no error; a V that is
- * no string is taken from the body's own text, digit for digit.
+ * jansson reads a byte in some 15 ns. So most values never come to it: a V that is a string, with short escapes at most, is taken out of
+ * the body, and jansson reads what is around it, with "" in its place. Whatever else V is, jansson judges the whole body; a V that is no
+ * string is then taken from the body's own text, digit for digit. Numbers are read as doubles, which hold every time and flag
+ * exactly, so that long integers in V are no error.
  */
-#include <inttypes.h>
 #include <jansson.h>
 #include <larder/larder.h>
 #include <stdlib.h>
@@ -15,123 +15,8 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/text.h"
 #include "l2/base64.h"
 #include "l2/codec_inside.h"
-
-/* Writing */
-
-/* What follows the value: ,"encoding":"base64","ttl":315360000.001,"stale":...,"created":...,"hard_end":...,"flags":...} */
-enum { TAIL_SIZE = 224 };
-static const char head[] = "{\"value\":\"";
-
-/* The letter behind the backslash, 'u' for one of six characters, 0 for none. */
-static char escape_of(unsigned char c)
-{
-	switch (c) {
-	case '"':
-	case '\\':
-		return (char)c;
-	case '\b':
-		return 'b';
-	case '\f':
-		return 'f';
-	case '\n':
-		return 'n';
-	case '\r':
-		return 'r';
-	case '\t':
-		return 't';
-	default:
-		return c < 0x20 ? 'u' : 0;
-	}
-}
-
-static size_t escaped_size(const unsigned char *data, size_t len)
-{
-	size_t size = len;
-
-	for (size_t i = 0; i < len; i++) {
-		char escape = escape_of(data[i]);
-
-		size += escape == 0 ? 0 : escape == 'u' ? 5 : 1;
-	}
-	return size;
-}
-
-static void escape_all(const unsigned char *data, size_t len, char *to)
-{
-	for (size_t i = 0; i < len; i++) {
-		char escape = escape_of(data[i]);
-
-		if (escape == 0) {
-			*to++ = (char)data[i];
-			continue;
-		}
-		*to++ = '\\';
-		*to++ = escape;
-		if (escape == 'u') {
-			memcpy(to, "00", 2);
-			ld_text_hex(&data[i], 1, to + 2);
-			to += 4;
-		}
-	}
-}
-
-/* Milliseconds as seconds, with as many decimals as it takes. */
-static void add_seconds(struct ld_text *text, const char *name, int64_t ms)
-{
-	int width = 3;
-	int64_t rest = ms % 1000;
-
-	ld_text_addf(text, ",\"%s\":%" PRId64, name, ms / 1000);
-	if (rest == 0)
-		return;
-	for (; rest % 10 == 0; width--)
-		rest /= 10;
-	ld_text_addf(text, ".%0*" PRId64, width, rest);
-}
-
-static void add_tail(struct ld_text *text, const struct ld_wire_value *value, int is_text)
-{
-	ld_text_add(text, is_text ? "\"" : "\",\"encoding\":\"base64\"");
-	add_seconds(text, "ttl", value->ttl_ms);
-	if (value->stale_ms > 0)
-		add_seconds(text, "stale", value->stale_ms);
-	if (value->created_ms > 0)
-		ld_text_addf(text, ",\"created\":%" PRId64, value->created_ms);
-	if (value->hard_end_ms > 0)
-		ld_text_addf(text, ",\"hard_end\":%" PRId64, value->hard_end_ms);
-	if (value->flags != 0)
-		ld_text_addf(text, ",\"flags\":%" PRIu32, value->flags);
-	ld_text_add(text, "}");
-}
-
-enum ld_codec_result ld_codec_json_encode(const struct ld_wire_value *value, struct ld_wire_body *ret_body)
-{
-	int is_text = ld_text_is_utf8(value->data, value->len);
-	size_t begin = sizeof(head) - 1, size = is_text ? escaped_size(value->data, value->len) : ld_base64_size(value->len);
-	char tail_text[TAIL_SIZE], *json;
-	struct ld_text tail;
-
-	ld_text_init(&tail, tail_text, sizeof(tail_text));
-	add_tail(&tail, value, is_text);
-	/* A byte more: the hex digits of an escape end in NUL. */
-	json = ld_malloc(begin + size + tail.len + 1);
-	if (json == NULL)
-		return LD_CODEC_E_NOMEM;
-	memcpy(json, head, begin);
-	if (is_text)
-		escape_all(value->data, value->len, json + begin);
-	else
-		ld_base64_encode(value->data, value->len, json + begin);
-	memcpy(json + begin + size, tail.data, tail.len);
-	*ret_body = (struct ld_wire_body){ .data = (unsigned char *)json, .len = begin + size + tail.len, .memory = json };
-	ld_wire_body_header(ret_body, "Content-Type", "application/json");
-	return LD_CODEC_OK;
-}
-
-/* Reading */
 
 /* Largest integer up to which a double has each; as milliseconds, some 285,000 years. */
 #define WALL_MAX_MS 9007199254740992.0
@@ -234,37 +119,22 @@ static enum ld_codec_result too_large(const struct reading *reading)
 	return bad(reading, "the value is larger than it may be");
 }
 
-static enum ld_codec_result read_text(const struct reading *reading, const json_t *string)
+/* A string's bytes: taken from the body before, or jansson's. */
+static enum ld_codec_result read_string(const struct reading *reading, const json_t *string, int is_encoded)
 {
-	size_t len = json_string_length(string);
-	unsigned char *data;
+	struct ld_wire_told *told = reading->told;
+	unsigned char *data = told->memory;
 
-	if (len > reading->value_max)
-		return too_large(reading);
-	data = value_room(reading, len);
-	if (data == NULL)
-		return no_memory(reading);
-	memcpy(data, json_string_value(string), len);
-	data[len] = '\0';
-	return LD_CODEC_OK;
-}
-
-static enum ld_codec_result read_base64(const struct reading *reading, const json_t *string)
-{
-	const char *text = json_string_value(string);
-	size_t len = json_string_length(string);
-	unsigned char *data;
-
-	/* Padding is two bytes at most; the exact length comes with the bytes. */
-	if (ld_base64_room(len) > reading->value_max && ld_base64_room(len) - reading->value_max > 2)
-		return too_large(reading);
-	data = value_room(reading, ld_base64_room(len));
-	if (data == NULL)
-		return no_memory(reading);
-	if (ld_base64_decode(text, len, data, &reading->told->len) != 0)
+	if (data == NULL) {
+		data = value_room(reading, json_string_length(string));
+		if (data == NULL)
+			return no_memory(reading);
+		memcpy(data, json_string_value(string), told->len);
+	}
+	if (is_encoded && ld_base64_decode((const char *)data, told->len, data, &told->len) != 0)
 		return bad(reading, "its value is not base64");
-	data[reading->told->len] = '\0';
-	return reading->told->len > reading->value_max ? too_large(reading) : LD_CODEC_OK;
+	data[told->len] = '\0';
+	return told->len > reading->value_max ? too_large(reading) : LD_CODEC_OK;
 }
 
 /* Which member of the envelope a field is: jansson keeps the order, and has refused a key that is there twice. */
@@ -329,25 +199,78 @@ static enum ld_codec_result read_value(const struct reading *reading)
 		return bad(reading, "its encoding is not known");
 	if (is_encoded && !json_is_string(field))
 		return bad(reading, "its value is encoded, and not a string");
-	if (is_encoded)
-		return read_base64(reading, field);
-	return json_is_string(field) ? read_text(reading, field) : read_other(reading, field);
+	return json_is_string(field) ? read_string(reading, field, is_encoded) : read_other(reading, field);
 }
 
-static enum ld_codec_result read_envelope(const struct reading *reading)
+static enum ld_codec_result read_root(const struct reading *reading)
 {
 	enum ld_codec_result result;
 
 	if (!json_is_object(reading->root))
 		return bad(reading, "it is not a JSON object");
 	result = read_fields(reading);
-	if (result == LD_CODEC_OK)
-		result = read_value(reading);
-	if (result != LD_CODEC_OK) {
-		free(reading->told->memory);
-		reading->told->memory = NULL;
-	}
+	return result == LD_CODEC_OK ? read_value(reading) : result;
+}
+
+/* What jansson is given is the body, or the body without its value. */
+static enum ld_codec_result parse(struct reading *reading, const char *json, size_t len)
+{
+	enum ld_codec_result result;
+	struct ld_json_size size;
+	json_error_t error;
+	json_t *root;
+
+	ld_json_measure(json, len, &size);
+	if (size.depth > LD_WIRE_DEPTH_MAX)
+		return bad(reading, "it is nested too deep");
+	if (size.memory_b > LD_WIRE_TREE_MAX_B + 2 * len)
+		return bad(reading, "it has too many parts");
+	root = json_loadb(json, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
+	if (root == NULL)
+		return json_error_code(&error) == json_error_out_of_memory ? no_memory(reading) : bad(reading, "it is not JSON");
+	reading->root = root;
+	result = read_root(reading);
+	json_decref(root);
 	return result;
+}
+
+/*
+ * The value is told already; judge what is around it. A string that is whole and right may stand where "" may, and nowhere else, so
+ * jansson says of this what it would say of the body. Where the text is no JSON, and the value was none, it says that, too.
+ */
+static enum ld_codec_result parse_around(struct reading *reading, const char *value, size_t value_len)
+{
+	const char *body = reading->answer->body;
+	size_t before = (size_t)(value - body), after = reading->answer->len - before - value_len;
+	char *json = ld_malloc(before + 2 + after);
+	enum ld_codec_result result;
+
+	if (json == NULL)
+		return no_memory(reading);
+	memcpy(json, body, before);
+	memcpy(json + before, "\"\"", 2);
+	memcpy(json + before + 2, value + value_len, after);
+	result = parse(reading, json, before + 2 + after);
+	free(json);
+	return result;
+}
+
+static enum ld_codec_result parse_body(struct reading *reading)
+{
+	const struct ld_wire_answer *answer = reading->answer;
+	struct ld_wire_told *told = reading->told;
+	const char *value;
+	size_t len;
+
+	if (ld_json_find(answer->body, answer->len, "value", &value, &len) != 0)
+		return parse(reading, answer->body, answer->len);
+	if (value_room(reading, len) == NULL)
+		return no_memory(reading);
+	if (ld_json_plain(value, len, told->memory, &told->len) == 0)
+		return parse_around(reading, value, len);
+	free(told->memory);
+	told->memory = NULL;
+	return parse(reading, answer->body, answer->len);
 }
 
 enum ld_codec_result ld_codec_json_decode(const struct ld_wire_answer *answer, size_t value_max, struct ld_wire_told *ret_told,
@@ -355,22 +278,13 @@ enum ld_codec_result ld_codec_json_decode(const struct ld_wire_answer *answer, s
 {
 	struct reading reading = { answer, value_max, NULL, ret_told, ret_why };
 	enum ld_codec_result result;
-	struct ld_json_size size;
-	json_error_t error;
-	json_t *root;
 
 	if (answer->len > ld_codec_body_max(value_max))
 		return too_large(&reading);
-	ld_json_measure(answer->body, answer->len, &size);
-	if (size.depth > LD_WIRE_DEPTH_MAX)
-		return bad(&reading, "it is nested too deep");
-	if (size.memory_b > LD_WIRE_TREE_MAX_B + 2 * answer->len)
-		return bad(&reading, "it has too many parts");
-	root = json_loadb(answer->body, answer->len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
-	if (root == NULL)
-		return json_error_code(&error) == json_error_out_of_memory ? no_memory(&reading) : bad(&reading, "it is not JSON");
-	reading.root = root;
-	result = read_envelope(&reading);
-	json_decref(root);
+	result = parse_body(&reading);
+	if (result != LD_CODEC_OK) {
+		free(ret_told->memory);
+		ret_told->memory = NULL;
+	}
 	return result;
 }

@@ -85,10 +85,45 @@ static void check_raw(const struct ld_wire_value *value)
 	ld_wire_body_free(&body);
 }
 
+/* The same body with another spelling of the key. Returns its length. */
+static size_t respell(const uint8_t *data, size_t size, char *ret_body)
+{
+	static const char key[] = "\"value\"", other[] = "\"v\\u0061lue\"";
+	size_t len = 0;
+
+	for (size_t i = 0; i < size; ) {
+		int is_key = size - i >= sizeof(key) - 1 && memcmp(data + i, key, sizeof(key) - 1) == 0;
+
+		memcpy(ret_body + len, is_key ? (const void *)other : data + i, is_key ? sizeof(other) - 1 : 1);
+		len += is_key ? sizeof(other) - 1 : 1;
+		i += is_key ? sizeof(key) - 1 : 1;
+	}
+	return len;
+}
+
+/* A string taken out of the body beforehand is what jansson makes of it, which it is asked when the key is not spelled plainly. */
+static void check_spelling(const uint8_t *data, size_t size)
+{
+	char *body = malloc(2 * size + 1);
+	struct ld_wire_value plain = { 0 }, spelled = { 0 };
+	enum ld_codec_result result = decode(data, size, 1, &plain);
+
+	require(body != NULL, "memory");
+	require(decode(body, respell(data, size, body), 1, &spelled) == result, "another spelling, another result");
+	require(plain.left_ms == spelled.left_ms && plain.created_ms == spelled.created_ms && plain.flags == spelled.flags, "fields");
+	/* In a value that is JSON, keys have been spelled anew, too. */
+	if (result == LD_CODEC_OK && memmem(spelled.data, spelled.len, "\"v\\u0061lue\"", 12) == NULL)
+		require(plain.len == spelled.len && memcmp(plain.data, spelled.data, plain.len) == 0, "another spelling, another value");
+	ld_wire_value_free(&plain);
+	ld_wire_value_free(&spelled);
+	free(body);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct ld_wire_value value;
 
+	check_spelling(data, size);
 	if (decode(data, size, 1, &value) == LD_CODEC_OK) {
 		check_life(&value);
 		check_json(&value);

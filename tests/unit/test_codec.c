@@ -202,6 +202,26 @@ static void a_megabyte(void **state)
 	free(data);
 }
 
+/* A byte of each kind at each place round the edges of words of eight: the writer and the reader skip by words. */
+static void odd_bytes_between_plain_ones(void **state)
+{
+	static const char *const odd[] = { "\"", "\\", "\n", "\x01", "\x1f", "\x7f", "\xc3\xa9", "\xf0\x9f\x98\x80", "\xff", "\xc3", "\0" };
+	unsigned char data[64];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(odd); i++) {
+		size_t size = odd[i][0] == '\0' ? 1 : strlen(odd[i]);
+
+		for (size_t len = size; len <= 40; len++) {
+			for (size_t at = 0; at + size <= len; at++) {
+				memset(data, 'x', sizeof(data));
+				memcpy(data + at, odd[i], size);
+				round_trip(data, len);
+			}
+		}
+	}
+}
+
 /* What is text goes as text, what is not quite goes as base64; both come back. */
 static void edges_of_utf8(void **state)
 {
@@ -431,14 +451,16 @@ static int sweep(const char *json, int with_jansson)
 static void allocations_fail(void **state)
 {
 	static const char *const bodies[] = { "{\"value\":\"text\",\"ttl\":60}", "{\"value\":\"AAAA\",\"encoding\":\"base64\",\"ttl\":60}",
-		"{\"value\":{\"a\":[1,2,3,\"x\"]},\"ttl\":60}" };
+		"{\"value\":{\"a\":[1,2,3,\"x\"]},\"ttl\":60}", "{\"value\":\"\\u0000\"}", "{\"data\":\"x\"}" };
+	/* The value, and what is around it; a value tried in vain, and then the value; the value. */
+	static const int counts[] = { 2, 2, 2, 2, 1 };
 	static struct ld_fault_plan plan;
 	struct ld_wire_value value = value_of("x", 1);
 	struct ld_wire_body body = { .len = 77 };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(bodies); i++) {
-		assert_int_equal(sweep(bodies[i], 0), 1);
+		assert_int_equal(sweep(bodies[i], 0), counts[i]);
 		assert_in_range(sweep(bodies[i], 1), 8, 100);
 	}
 	ld_fault_use(&plan);
@@ -458,7 +480,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(json_is_exactly_this), cmocka_unit_test(raw_is_exactly_this), cmocka_unit_test(too_short_a_life),
-		cmocka_unit_test(every_byte_and_length), cmocka_unit_test(a_megabyte), cmocka_unit_test(edges_of_utf8),
+		cmocka_unit_test(every_byte_and_length), cmocka_unit_test(a_megabyte), cmocka_unit_test(odd_bytes_between_plain_ones),
+		cmocka_unit_test(edges_of_utf8),
 		cmocka_unit_test(other_bodies), cmocka_unit_test(bad_bodies), cmocka_unit_test(sizes_are_limited),
 		cmocka_unit_test(depth_and_parts_are_limited),
 #ifdef LARDER_FAULTS

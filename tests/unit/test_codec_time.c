@@ -156,6 +156,7 @@ static void hard_ends(void **state)
 		{ NULL, { PLAIN, .max_age_s = 60, .hard_end_ms = NOW + 1 }, 1, 0, 0, NOW + 1 },
 		{ NULL, { PLAIN, .max_age_s = 60, .hard_end_ms = NOW }, EXPIRED, 0, 0, 0 },
 		{ NULL, { PLAIN, .max_age_s = 60, .hard_end_ms = 1, .no_store = 1 }, EXPIRED, 0, 0, 0 },
+		{ NULL, { PLAIN, .max_age_s = 60, .hard_end_ms = NOW, .no_store = 1 }, EXPIRED, 0, 0, 0 },
 		{ ",\"ttl\":60,\"hard_end\":1700000005000", { PLAIN }, 5000, 0, 0, NOW + 5000 },
 		{ ",\"ttl\":60,\"hard_end\":1700000005000", { PLAIN, .hard_end_ms = NOW + 4000 }, 4000, 0, 0, NOW + 4000 },
 		{ ",\"ttl\":60,\"hard_end\":1700000005000", { PLAIN, .hard_end_ms = NOW + 6000 }, 5000, 0, 0, NOW + 5000 },

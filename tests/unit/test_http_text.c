@@ -247,6 +247,8 @@ static void years_with_two_digits(void **state)
 	expect_date("Sunday, 06-Nov-94 08:49:37 GMT", INT64_C(2248000000000), 0, in_1994);
 	expect_date("Sunday, 06-Nov-94 08:49:37 GMT", INT64_C(2449000000000), 0, in_2094);
 	expect_date("Saturday, 06-Nov-94 08:49:37 GMT", in_2094, 0, in_2094);
+	expect_date("Monday, 01-Jan-74 00:00:00 GMT", NOW_MS, 0, INT64_C(3281990400000));
+	expect_date("Wednesday, 01-Jan-75 00:00:00 GMT", NOW_MS, 0, INT64_C(157766400000));
 	expect_date("Friday, 31-Dec-99 23:59:59 GMT", INT64_MAX, 0, INT64_C(253402300799000));
 	expect_date("Friday, 31-Dec-99 23:59:59 GMT", INT64_MIN, 0, INT64_C(946684799000));
 }

@@ -190,6 +190,66 @@ static void compact(void **state)
 	assert_memory_equal(got, want, len);
 }
 
+/* Each byte at each place of every length: found, or not. */
+static void runs(void **state)
+{
+	char text[40];
+
+	(void)state;
+	for (unsigned c = 0; c < 256; c++) {
+		for (size_t at = 0; at < 33; at++) {
+			memset(text, at % 2 ? 'x' : '\xff', sizeof(text));
+			text[at] = (char)c;
+			for (size_t len = at + 1; len <= sizeof(text); len += 7)
+				assert_int_equal(ld_json_run(text, len), c < 0x20 || c == '"' || c == '\\' ? at : len);
+			assert_int_equal(ld_json_run(text, at), at);
+		}
+	}
+}
+
+static void found_by_key(void **state)
+{
+	static const char json[] = "{ \"a\":{\"value\":1} , \"b\":\"\\\"value\\\":2\", \"value\" : [3,\"}\"] ,\"value\":4,\"v\\u0061l\":5}";
+	const char *text = NULL;
+	size_t len = 0;
+
+	(void)state;
+	assert_int_equal(ld_json_find(json, sizeof(json) - 1, "value", &text, &len), 0);
+	assert_int_equal(len, 9);
+	assert_memory_equal(text, " [3,\"}\"] ", len);
+	assert_int_equal(ld_json_find(json, sizeof(json) - 1, "valu", &text, &len), -1);
+	assert_int_equal(ld_json_find(json, sizeof(json) - 1, "values", &text, &len), -1);
+	assert_int_equal(ld_json_find(json, sizeof(json) - 1, "val", &text, &len), -1);
+	for (size_t cut = 0; cut < sizeof(json) - 1; cut++) {
+		if (ld_json_find(json, cut, "value", &text, &len) == 0)
+			assert_true(text >= json && text + len <= json + cut);
+	}
+}
+
+static void plain_strings(void **state)
+{
+	static const struct { const char *text, *want; } rows[] = { { "\"\"", "" }, { "\"abc\"", "abc" }, { " \t\"abc\"\r\n", "abc" },
+		{ "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t" }, { "\"gr\xc3\xbc\xc3\x9f\x7f\"", "gr\xc3\xbc\xc3\x9f\x7f" },
+		{ "\"\\\\\"", "\\" }, { "", NULL }, { " ", NULL }, { "\"", NULL }, { "abc", NULL }, { "\"abc", NULL }, { "abc\"", NULL },
+		{ "\"a\"b\"", NULL }, { "\"a\" \"b\"", NULL }, { "\"a\\\"", NULL }, { "\"\\\"", NULL }, { "\"\\u0041\"", NULL }, { "\"\\x\"", NULL },
+		{ "\"\\a\"", NULL }, { "\"a\nb\"", NULL }, { "\"a\x1f\"", NULL }, { "\"\xff\"", NULL }, { "\"\xc3\"", NULL },
+		{ "\"\xc3\\n\"", NULL }, { "\"\xed\xa0\x80\"", NULL }, { "[\"a\"]", NULL } };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		size_t size = strlen(rows[i].text), len = 99;
+		char *data = malloc(size > 0 ? size : 1);
+
+		assert_int_equal(ld_json_plain(rows[i].text, size, data, &len), rows[i].want != NULL ? 0 : -1);
+		if (rows[i].want != NULL) {
+			assert_int_equal(len, strlen(rows[i].want));
+			assert_memory_equal(data, rows[i].want, len);
+		}
+		free(data);
+	}
+	assert_int_equal(ld_json_plain("\"a\0b\"", 5, (char[8]){ 0 }, &(size_t){ 0 }), -1);
+}
+
 /* Base64 */
 
 static void expect_base64(const char *data, const char *text)
@@ -259,7 +319,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(depths), cmocka_unit_test(the_cost_is_never_more), cmocka_unit_test(the_cost_of_a_string),
-		cmocka_unit_test(members), cmocka_unit_test(members_of_faulty_text), cmocka_unit_test(compact), cmocka_unit_test(base64_vectors),
+		cmocka_unit_test(members), cmocka_unit_test(members_of_faulty_text), cmocka_unit_test(compact), cmocka_unit_test(runs),
+		cmocka_unit_test(found_by_key), cmocka_unit_test(plain_strings), cmocka_unit_test(base64_vectors),
 		cmocka_unit_test(each_value_has_one_text), cmocka_unit_test(faulty_base64),
 	};
 

@@ -230,6 +230,31 @@ static void test_hex(void **state)
 	assert_string_equal(hex, "");
 }
 
+/* Each byte at each place of every length, among ASCII: good is what is ASCII without NUL. */
+static void test_utf8_is_told_from_bytes(void **state)
+{
+	char data[24];
+
+	(void)state;
+	assert_int_equal(ld_text_is_utf8("", 0), 1);
+	for (unsigned c = 0; c < 256; c++) {
+		for (size_t at = 0; at < sizeof(data); at++) {
+			memset(data, 'x', sizeof(data));
+			data[at] = (char)c;
+			for (size_t len = at + 1; len <= sizeof(data); len++)
+				assert_int_equal(ld_text_is_utf8(data, len), c > 0 && c < 0x80);
+			assert_int_equal(ld_text_is_utf8(data, at), 1);
+		}
+	}
+	/* A whole character is one wherever it stands, and none as soon as it is cut. */
+	for (size_t at = 0; at + 4 <= sizeof(data); at++) {
+		memset(data, 'x', sizeof(data));
+		memcpy(data + at, "\xf0\x9f\x98\x80", 4);
+		for (size_t len = at; len <= sizeof(data); len++)
+			assert_int_equal(ld_text_is_utf8(data, len), len == at || len >= at + 4);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +268,7 @@ int main(void)
 #endif
 		cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_id_of_any_byte_reads_no_further_than_promised),
+		cmocka_unit_test(test_utf8_is_told_from_bytes),
 		cmocka_unit_test(test_hex),
 	};
 

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The JSON codec's writer (codec.h): the envelope {"value":V,"ttl":seconds,"created":ms}. Called by codec.c. By hand, into memory of
+ * exactly the size: a library would copy the value twice. It must write nothing that a strict reader would refuse, whatever the value
+ * is: what is not UTF-8 goes as base64.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "l2/base64.h"
+#include "l2/codec_inside.h"
+
+/* What follows the value: ,"encoding":"base64","ttl":315360000.001,"stale":...,"created":...,"hard_end":...,"flags":...} */
+enum { TAIL_SIZE = 224 };
+static const char head[] = "{\"value\":\"";
+
+/* The letter behind the backslash, 'u' for one of six characters. */
+static char escape_of(unsigned char c)
+{
+	switch (c) {
+	case '\b':
+		return 'b';
+	case '\f':
+		return 'f';
+	case '\n':
+		return 'n';
+	case '\r':
+		return 'r';
+	case '\t':
+		return 't';
+	default:
+		return c < 0x20 ? 'u' : (char)c;
+	}
+}
+
+static size_t escaped_size(const char *text, size_t len)
+{
+	size_t size = len;
+
+	for (size_t i = ld_json_run(text, len); i < len; i += 1 + ld_json_run(text + i + 1, len - i - 1))
+		size += escape_of((unsigned char)text[i]) == 'u' ? 5 : 1;
+	return size;
+}
+
+static char *escape_one(unsigned char c, char *to)
+{
+	*to++ = '\\';
+	*to++ = escape_of(c);
+	if (to[-1] != 'u')
+		return to;
+	memcpy(to, "00", 2);
+	ld_text_hex(&c, 1, to + 2);
+	return to + 4;
+}
+
+static void escape_all(const char *text, size_t len, char *to)
+{
+	for (size_t i = 0; i < len; ) {
+		size_t run = ld_json_run(text + i, len - i);
+
+		memcpy(to, text + i, run);
+		to += run;
+		i += run;
+		if (i < len)
+			to = escape_one((unsigned char)text[i++], to);
+	}
+}
+
+/* Milliseconds as seconds, with as many decimals as it takes. */
+static void add_seconds(struct ld_text *text, const char *name, int64_t ms)
+{
+	int width = 3;
+	int64_t rest = ms % 1000;
+
+	ld_text_addf(text, ",\"%s\":%" PRId64, name, ms / 1000);
+	if (rest == 0)
+		return;
+	for (; rest % 10 == 0; width--)
+		rest /= 10;
+	ld_text_addf(text, ".%0*" PRId64, width, rest);
+}
+
+static void add_tail(struct ld_text *text, const struct ld_wire_value *value, int is_text)
+{
+	ld_text_add(text, is_text ? "\"" : "\",\"encoding\":\"base64\"");
+	add_seconds(text, "ttl", value->ttl_ms);
+	if (value->stale_ms > 0)
+		add_seconds(text, "stale", value->stale_ms);
+	if (value->created_ms > 0)
+		ld_text_addf(text, ",\"created\":%" PRId64, value->created_ms);
+	if (value->hard_end_ms > 0)
+		ld_text_addf(text, ",\"hard_end\":%" PRId64, value->hard_end_ms);
+	if (value->flags != 0)
+		ld_text_addf(text, ",\"flags\":%" PRIu32, value->flags);
+	ld_text_add(text, "}");
+}
+
+enum ld_codec_result ld_codec_json_encode(const struct ld_wire_value *value, struct ld_wire_body *ret_body)
+{
+	/* An empty value may be NULL. */
+	const char *text = value->len > 0 ? (const char *)value->data : "";
+	int is_text = ld_text_is_utf8(text, value->len);
+	size_t begin = sizeof(head) - 1, size = is_text ? escaped_size(text, value->len) : ld_base64_size(value->len);
+	char tail_text[TAIL_SIZE], *json;
+	struct ld_text tail;
+
+	ld_text_init(&tail, tail_text, sizeof(tail_text));
+	add_tail(&tail, value, is_text);
+	/* A byte more: the hex digits of an escape end in NUL. */
+	json = ld_malloc(begin + size + tail.len + 1);
+	if (json == NULL)
+		return LD_CODEC_E_NOMEM;
+	memcpy(json, head, begin);
+	if (is_text)
+		escape_all(text, value->len, json + begin);
+	else
+		ld_base64_encode(value->data, value->len, json + begin);
+	memcpy(json + begin + size, tail.data, tail.len);
+	*ret_body = (struct ld_wire_body){ .data = (unsigned char *)json, .len = begin + size + tail.len, .memory = json };
+	ld_wire_body_header(ret_body, "Content-Type", "application/json");
+	return LD_CODEC_OK;
+}
