@@ -61,7 +61,7 @@ struct ld_wire_value {
 	uint32_t flags;
 	int no_store;               /* read only: 1 give it to the caller and do not keep it, whatever the times are */
 	char etag[LD_HTTP_ETAG_SIZE]; /* read only: "" none */
-	void *memory;               /* read only: what data lies in, if not in the answer's body; of malloc(3), and may be taken over */
+	void *memory;               /* read only: what data lies in, if not in the answer's body; of malloc(3), a NUL behind the data; may be taken over */
 };
 
 /** A value as it is sent. Not to be copied: headers point into it. */
