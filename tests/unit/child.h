@@ -7,6 +7,8 @@
 #define LARDER_TESTS_UNIT_CHILD_H
 
 #include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -74,5 +76,17 @@ static inline int64_t child_now_ms(void)
 			(void)usleep(500); \
 		(condition); \
 	})
+
+/**
+ * Meet: go on when `party` have come in all, since *ready was 0. Spins, so that threads go on at the same moment as nearly as they can, which those
+ * that a barrier wakes do not.
+ */
+static inline void child_meet(_Atomic uint32_t *ready, uint32_t party)
+{
+	atomic_fetch_add(ready, 1);
+	for (unsigned spins = 0; atomic_load(ready) < party; spins++)
+		if (spins > 2000)
+			(void)sched_yield();
+}
 
 #endif

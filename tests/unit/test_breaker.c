@@ -18,7 +18,7 @@
 #include "base/fault.h"
 #include "child.h"
 
-enum { LEASE = 2000, SEED = 7, THREADS = 8, ROUNDS = 300 };
+enum { LEASE = 2000, SEED = 7, THREADS = 8, ROUNDS = 300, RACES = 100000, NOW = 5000000 };
 
 static const struct ld_breaker_settings defaults = LD_BREAKER_DEFAULTS;
 static const struct ld_breaker_settings steady = { .failures = 5, .error_pct = 50, .volume = 10, .successes = 3, .window_ms = 10000, .open_ms = 1000,
@@ -37,7 +37,7 @@ static int make(void **state)
 
 	memset(&bench, 0, sizeof(bench));
 	bench.settings = steady;
-	bench.now_ms = 5000000;
+	bench.now_ms = NOW;
 	*state = &bench;
 	return 0;
 }
@@ -789,6 +789,84 @@ static void test_each_transition_is_told_to_one(void **state)
 	assert_true(crowd.breaker.failures >= 5 * ROUNDS);
 }
 
+struct race {
+	struct ld_breaker breaker;
+	_Atomic uint32_t ready, won;
+};
+
+/* Failures of two at once are all counted. */
+static void *fail_often(void *arg)
+{
+	static const struct ld_breaker_settings never = { .window_ms = 10000 };
+	struct race *race = arg;
+	struct ld_breaker_pass pass;
+
+	child_meet(&race->ready, 2);
+	for (int i = 0; i < LD_BREAKER_STREAK_MAX / 2; i++) {
+		(void)ld_breaker_admit(&race->breaker, &never, NOW, LEASE, &pass);
+		(void)ld_breaker_report(&race->breaker, &never, &pass, LD_BREAKER_FAILURE, NOW, SEED);
+	}
+	return NULL;
+}
+
+static void test_failures_of_two_at_once(void **state)
+{
+	static struct race race;
+	pthread_t thread;
+	struct ld_breaker_view view;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, fail_often, &race), 0);
+	(void)fail_often(&race);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	ld_breaker_look(&race.breaker, &steady, NOW, &view);
+	assert_int_equal(view.streak, LD_BREAKER_STREAK_MAX - 1);
+	assert_int_equal(view.failures, LD_BREAKER_STREAK_MAX - 1);
+	assert_true(view.late == 0 && view.word.state == LD_BREAKER_CLOSED);
+	assert_int_equal(view.window.calls, view.window.failures);
+}
+
+/* Two at one word at the same moment, as nearly as two threads can: never may both have it. */
+static void *race_for_it(void *arg)
+{
+	struct race *race = arg;
+	struct ld_breaker_pass pass;
+
+	/* Three meetings a round: the word is there, both have asked, the first has looked at what came of it. */
+	for (uint32_t i = 0; i < RACES; i++) {
+		child_meet(&race->ready, 6 * i + 2);
+		race->won += ld_breaker_admit(&race->breaker, &steady, NOW, LEASE, &pass) == LD_BREAKER_PROBE;
+		child_meet(&race->ready, 6 * i + 4);
+		child_meet(&race->ready, 6 * i + 6);
+	}
+	return NULL;
+}
+
+static void test_two_never_have_one_probe(void **state)
+{
+	static struct race race;
+	struct ld_breaker_pass pass;
+	uint32_t both = 0, nobody = 0;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, race_for_it, &race), 0);
+	for (uint32_t i = 0; i < RACES; i++) {
+		race.breaker.word = ld_breaker_pack(&(struct ld_breaker_word){ LD_BREAKER_OPEN, 0, 0, i, NOW - 1 });
+		race.won = 0;
+		child_meet(&race.ready, 6 * i + 2);
+		race.won += ld_breaker_admit(&race.breaker, &steady, NOW, LEASE, &pass) == LD_BREAKER_PROBE;
+		child_meet(&race.ready, 6 * i + 4);
+		both += race.won > 1;
+		nobody += race.won == 0;
+		child_meet(&race.ready, 6 * i + 6);
+	}
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(both, 0);
+	assert_int_equal(nobody, 0);
+	assert_int_equal(race.breaker.probes, RACES);
+}
+
 #define WITH_BENCH(test) cmocka_unit_test_setup(test, make)
 
 int main(void)
@@ -823,6 +901,8 @@ int main(void)
 		WITH_BENCH(test_reset_makes_it_new),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_each_transition_is_told_to_one),
+		cmocka_unit_test(test_failures_of_two_at_once),
+		cmocka_unit_test(test_two_never_have_one_probe),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

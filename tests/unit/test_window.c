@@ -14,7 +14,9 @@
 #include <cmocka.h>
 #include <pthread.h>
 
-enum { WINDOW = 10000, BUCKET = WINDOW / LD_WINDOW_BUCKETS, THREADS = 4, CALLS = 200 };
+#include "child.h"
+
+enum { WINDOW = 10000, BUCKET = WINDOW / LD_WINDOW_BUCKETS, THREADS = 2, CALLS = 2000, ROUNDS = 50 };
 
 static const int64_t start_ms = 86400000;
 
@@ -163,32 +165,41 @@ static void test_windows_of_other_lengths(void **state)
 
 /* ---- threads ---- */
 
+struct crowd {
+	struct ld_window window;
+	_Atomic uint32_t ready;
+};
+
 static void *count_calls(void *arg)
 {
-	/* Over two rounds of the buckets, so that they are begun anew by whoever comes first. */
-	for (int step = 0; step < 2 * LD_WINDOW_BUCKETS; step++)
+	struct crowd *crowd = arg;
+
+	/* Over two turns of the buckets, so that they are begun anew by whoever comes first. */
+	for (int step = 0; step < 2 * LD_WINDOW_BUCKETS; step++) {
+		child_meet(&crowd->ready, (uint32_t)(step + 1) * THREADS);
 		for (int i = 0; i < CALLS; i++)
-			ld_window_add(arg, 1, WINDOW, start_ms + step * BUCKET, i % 2 ? LD_WINDOW_FAILED : LD_WINDOW_SLOW);
+			ld_window_add(&crowd->window, 1, WINDOW, start_ms + step * BUCKET, i % 2 ? LD_WINDOW_FAILED : LD_WINDOW_SLOW);
+	}
 	return NULL;
 }
 
 static void test_threads_lose_nothing(void **state)
 {
-	static struct ld_window window;
-	pthread_t threads[THREADS];
-
 	(void)state;
-	for (int i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, count_calls, &window), 0);
-	for (int i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_join(threads[i], NULL), 0);
-	/* One who was a round behind is not counted; whoever is counted is whole, and the last to come was not behind. */
-	for (int i = LD_WINDOW_BUCKETS; i < 2 * LD_WINDOW_BUCKETS; i++) {
-		struct ld_window_sum sum = sum_at(&window, 1, start_ms + i * BUCKET);
+	for (int round = 0; round < ROUNDS; round++) {
+		struct crowd crowd = { .ready = 0 };
+		pthread_t threads[THREADS];
+		struct ld_window_sum sum;
 
-		assert_int_equal(sum.calls, sum.failures + sum.slow);
+		for (int i = 0; i < THREADS; i++)
+			assert_int_equal(pthread_create(&threads[i], NULL, count_calls, &crowd), 0);
+		for (int i = 0; i < THREADS; i++)
+			assert_int_equal(pthread_join(threads[i], NULL), 0);
+		sum = sum_at(&crowd.window, 1, start_ms + (2 * LD_WINDOW_BUCKETS - 1) * BUCKET);
+		assert_int_equal(sum.calls, THREADS * CALLS * LD_WINDOW_BUCKETS);
+		assert_int_equal(sum.failures, sum.calls / 2);
+		assert_int_equal(sum.slow, sum.calls / 2);
 	}
-	assert_int_equal(sum_at(&window, 1, start_ms + (2 * LD_WINDOW_BUCKETS - 1) * BUCKET).calls, THREADS * CALLS * LD_WINDOW_BUCKETS);
 }
 
 int main(void)
