@@ -18,7 +18,7 @@
 #include "base/fault.h"
 #include "child.h"
 
-enum { LEASE = 2000, SEED = 7, THREADS = 8, ROUNDS = 300, RACES = 100000, NOW = 5000000 };
+enum { LEASE = 2000, SEED = 7, THREADS = 8, ROUNDS = 300, RACES = 50000, NOW = 5000000 };
 
 static const struct ld_breaker_settings defaults = LD_BREAKER_DEFAULTS;
 static const struct ld_breaker_settings steady = { .failures = 5, .error_pct = 50, .volume = 10, .successes = 3, .window_ms = 10000, .open_ms = 1000,
