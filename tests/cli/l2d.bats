@@ -355,10 +355,11 @@ is_gone() {
 
 @test "a tenant over its rate gets 429 and the time to wait; another does not" {
 	serve --rate 1 --burst 3
-	ask 404 /acme/key
-	ask 404 /acme/key
-	ask 404 /acme/key
-	ask 429 /acme/key
+	# In one go, so that a slow machine does not earn it more than a few.
+	curl -sS -D "$here/head" -o "$here/body" -w '%{http_code}\n' "$base/acme/key?[1-100]" > "$here/codes"
+	equal "$(head -n 3 "$here/codes" | sort -u)" 404
+	between "$(grep -c '^429$' "$here/codes")" 50 97
+	equal "$(tail -n 1 "$here/codes")" 429
 	error LARDER_E_LIMIT
 	between "$(header retry-after)" 1 2
 	ask 404 /other/key
