@@ -222,7 +222,7 @@ static int write_identity(struct ld_env *env, uint32_t generation, const struct 
 	rc = mdb_put(txn, env->main, &key, &data, 0);
 	if (rc == 0 && lost->wall_ms != 0) {
 		/* As l1/invalid.c writes it, for everything. */
-		key = (MDB_val){ 1, "V" };
+		key = (MDB_val){ 1, (void *)(uintptr_t)"V" };
 		data = (MDB_val){ sizeof(*lost), (void *)(uintptr_t)lost };
 		rc = mdb_put(txn, env->main, &key, &data, 0);
 	}

@@ -22,6 +22,8 @@
 
 /* Pages freed at once: LMDB writes their numbers as one record, which needs contiguous pages when it is longer than one. */
 enum { RUN = 16, RUNS_MAX = 256, PAGES_AT_ONCE = 384 };
+/* A window of so few rows is looked for again, so often, before what waits to be told to L2 is evicted. */
+enum { SMALL_WINDOW = 512, SMALL_WINDOWS = 8 };
 
 static uint64_t next_random(struct ld_store *store)
 {
@@ -241,21 +243,40 @@ static int remove_some(struct ld_write *write, struct ld_candidate *victims, siz
 	return rc == 0 || (rc == LARDER_E_BUSY && gone > 0) ? gone : rc;
 }
 
-/*
- * The victims that were chosen; where all of them wait to be told to L2, the chooser's next ones. Where the whole window waits, room is wanted all the
- * same: the first batch goes, and L2 is told deletes.
- */
-static int remove_victims(struct ld_write *write, struct window *window, unsigned batch, size_t victims)
+/* The victims that were chosen; where all of them wait to be told to L2, the chooser's next ones. *ret_kept 1 if any does. */
+static int remove_chosen(struct ld_write *write, struct window *window, unsigned batch, size_t victims, int *ret_kept)
 {
-	size_t first = victims, at = 0;
+	size_t at = 0;
 	int kept = 0, gone = 0;
 
 	while (victims > 0 && gone == 0) {
+		kept = 0;
 		gone = remove_some(write, window->rows + at, victims, 0, &kept);
+		*ret_kept |= kept;
 		at += victims;
 		victims = kept ? ld_choose(window->rows + at, window->count - at, batch) : 0;
 	}
-	return gone == 0 && kept ? remove_some(write, window->rows, first, 1, &kept) : gone;
+	return gone;
+}
+
+/*
+ * The same, and where the whole window waits, further windows: a small one may lie among rows that all do. Where these wait too, room is wanted all the
+ * same: a batch goes, and L2 is told deletes.
+ */
+static int remove_victims(struct ld_write *write, struct window *window, const char *tenant, unsigned batch, size_t victims)
+{
+	int kept = 0, gone = remove_chosen(write, window, batch, victims, &kept), rc = 0;
+
+	for (int more = window->max <= SMALL_WINDOW ? SMALL_WINDOWS : 1; gone == 0 && kept && rc == 0 && more > 0; more--) {
+		window->count = 0;
+		rc = sample(window, write->txn, tenant);
+		victims = ld_choose(window->rows, window->count, batch);
+		if (rc == 0)
+			gone = remove_chosen(write, window, batch, victims, &kept);
+	}
+	if (rc != 0)
+		return rc;
+	return gone == 0 && kept ? remove_some(write, window->rows, victims, 1, &kept) : gone;
 }
 
 static int commit_victims(struct ld_write *write, const struct window *window, int gone)
@@ -295,7 +316,7 @@ int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch)
 	if (rc == 0) {
 		rc = sample(&window, write.txn, tenant);
 		if (rc == 0) {
-			rc = remove_victims(&write, &window, batch, ld_choose(window.rows, window.count, batch));
+			rc = remove_victims(&write, &window, tenant, batch, ld_choose(window.rows, window.count, batch));
 			rc = commit_victims(&write, &window, rc);
 		} else {
 			ld_write_abort(&write);
@@ -327,7 +348,7 @@ static int evict_outside(struct ld_store *store, const char *tenant, unsigned ba
 	if (victims > 0 && ld_gate_in(store, store->config.wait_ms) == 0) {
 		rc = ld_write_begin(&write, store, accounts);
 		if (rc == 0) {
-			rc = remove_victims(&write, &window, batch, victims);
+			rc = remove_victims(&write, &window, tenant, batch, victims);
 			rc = commit_victims(&write, &window, rc);
 		}
 		ld_gate_out(store);

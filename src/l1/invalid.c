@@ -156,7 +156,7 @@ struct old_row {
 /* Rows that are over, as many as there is room for; how many others there are. */
 static int list_over(struct ld_store *store, MDB_txn *txn, int64_t now_ms, struct old_row *old, unsigned *ret_old, uint64_t *ret_others)
 {
-	MDB_val key = { 1, "V" }, data;
+	MDB_val key = { 1, (void *)(uintptr_t)"V" }, data;
 	struct ld_invalid_row row;
 	MDB_cursor *cursor;
 	int rc = mdb_cursor_open(txn, store->env.main, &cursor);

@@ -29,7 +29,7 @@
 /* A row with its share of a page that is two thirds full takes some 256 bytes: so many bytes of the store for each, an eighth of them at most. */
 enum { STORE_B_A_ROW = 2048 };
 
-static const MDB_val counts_key = { 1, "O" };
+static const char COUNTS_KEY[] = "O";
 
 uint64_t ld_outbox_rows_max(const struct ld_seg_params *params)
 {
@@ -50,7 +50,7 @@ int ld_pending_decode(const MDB_val *data, struct ld_pending *ret_row)
 
 int ld_outbox_read_counts(const struct ld_env *env, MDB_txn *txn, struct ld_outbox_counts *ret_counts)
 {
-	MDB_val key = counts_key, data;
+	MDB_val key = { 1, (void *)(uintptr_t)COUNTS_KEY }, data;
 	int rc = mdb_get(txn, env->main, &key, &data);
 
 	memset(ret_counts, 0, sizeof(*ret_counts));
@@ -74,7 +74,7 @@ int ld_outbox_use(struct ld_write *write)
 
 int ld_outbox_save(struct ld_write *write)
 {
-	MDB_val key = counts_key, data = { sizeof(write->outbox), &write->outbox };
+	MDB_val key = { 1, (void *)(uintptr_t)COUNTS_KEY }, data = { sizeof(write->outbox), &write->outbox };
 	int rc = ld_env_error(mdb_put(write->txn, write->store->env.main, &key, &data, 0));
 
 	LD_POINT(outbox_counted);
@@ -252,7 +252,7 @@ static int64_t pending_change(const struct ld_write *write, const char *tenant, 
 /* The tenant with the most pending rows; the one who writes, where no account says more. */
 static int most_pending(struct ld_write *write, const char *writer, char ret_tenant[LARDER_TENANT_MAX + 1])
 {
-	MDB_val key = { 1, "T" }, data;
+	MDB_val key = { 1, (void *)(uintptr_t)"T" }, data;
 	struct ld_account_row row;
 	int64_t most = pending_change(write, writer, strlen(writer));
 	MDB_cursor *cursor;

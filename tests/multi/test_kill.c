@@ -79,6 +79,17 @@ static const struct {
 	[LD_FAULT_breaker_probe_taken] = { NEVER, "is of the breaker" },
 	[LD_FAULT_breaker_report] = { NEVER, "is of the breaker" },
 	[LD_FAULT_breaker_turned] = { NEVER, "is of the breaker" },
+	[LD_FAULT_outbox_row_put] = { NEVER, "tells L2: test_outbox.c kills there" },
+	[LD_FAULT_outbox_counted] = { NEVER, "tells L2: test_outbox.c kills there" },
+	[LD_FAULT_outbox_folding] = { NEVER, "tells L2: test_outbox.c kills there" },
+	[LD_FAULT_outbox_invalidated] = { WORK, NULL },
+	[LD_FAULT_outbox_settling] = { NEVER, "tells L2: test_outbox.c kills there" },
+	[LD_FAULT_outbox_emptied] = { NEVER, "tells L2: test_outbox.c kills there" },
+	[LD_FAULT_outbox_aging] = { NEVER, "tells L2: test_outbox.c kills there" },
+	[LD_FAULT_stamp_raised] = { WORK, NULL },
+	[LD_FAULT_fill_admitted] = { NEVER, "asks L2: test_outbox.c kills there" },
+	[LD_FAULT_drain_taken] = { NEVER, "tells L2: test_outbox.c kills there" },
+	[LD_FAULT_drain_sending] = { NEVER, "tells L2: test_outbox.c kills there" },
 };
 
 /* What the workers share beside the cache. */

@@ -2,7 +2,7 @@
 # Unit tests. Each program is built twice: test_X against the library as shipped, test_X-fault against the one with fault points.
 # A new test is one block: its two names, and where the twin has its source and library from.
 
-EXTRA_DIST += tests/unit/cache.h tests/unit/child.h tests/unit/leave_out.h
+EXTRA_DIST += tests/unit/cache.h tests/unit/child.h tests/unit/leave_out.h tests/unit/told.h
 
 unit_tests += tests/unit/test_settings tests/unit/test_settings-fault
 tests_unit_test_settings_fault_SOURCES = tests/unit/test_settings.c
@@ -231,6 +231,15 @@ tests_unit_test_http_pool_LDADD = $(LDADD) $(fault_server_libs)
 tests_unit_test_http_pool_fault_SOURCES = tests/unit/test_http_pool.c $(fault_server_lib)
 tests_unit_test_http_pool_fault_CPPFLAGS = $(http_fault_cppflags)
 tests_unit_test_http_pool_fault_LDADD = $(fault_libs) $(fault_server_libs)
+unit_tests += tests/unit/test_outbox tests/unit/test_outbox-fault
+tests_unit_test_outbox_fault_SOURCES = tests/unit/test_outbox.c
+tests_unit_test_outbox_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_outbox_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_fill tests/unit/test_fill-fault
+tests_unit_test_fill_fault_SOURCES = tests/unit/test_fill.c
+tests_unit_test_fill_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_fill_fault_LDADD = $(fault_libs)
 
 # Tests of the tool's own parts: tool_tests, without twins, since the tool has no fault points.
 tool_tests += tests/unit/test_replay
