@@ -268,6 +268,8 @@ static int fill_header(struct ld_seg *seg, const struct ld_seg_place *place, con
 	h->made_wall_ms = ld_clock_wall_ms();
 	h->params = *params;
 	atomic_store(&h->file_generation, generation);
+	/* Marks that are raised before the first write are of this file already. */
+	atomic_store(&h->write_seq, (uint64_t)generation << 48);
 	if (seg->first_invalid_ms != 0) {
 		atomic_store(&h->l2_raised_ms, (uint64_t)h->made_ms);
 		atomic_store(&h->l2_invalid_ms, seg->first_invalid_ms);
