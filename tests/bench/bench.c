@@ -29,6 +29,8 @@ static const struct {
 	{ "get-1m", bench_case_big, "get of 1 MB" },
 	{ "set-protected", bench_case_set, "overwrite one of 100,000 entries of 512 B; raw: a commit of one row" },
 	{ "set-writable", bench_case_set, "the same with LARDER_L1_MAP=writable; raw: with MDB_WRITEMAP" },
+	{ "set-outbox", bench_case_outbox, "a set that is told to L2, the outbox short; beside one that is not told" },
+	{ "outbox-long", bench_case_outbox, "the same, every key with a row in the outbox" },
 	{ "readers", bench_case_readers, "1, 2 and 4 processes that read, together" },
 	{ "readers-writer", bench_case_writer, "readers beside one writer at full speed: throughput and p99.9" },
 	{ "note", bench_case_note, "a get with the access note, beside one without" },

@@ -151,6 +151,7 @@ typedef void (*bench_case_fn)(const struct bench_options *options, const char *n
 void bench_case_get(const struct bench_options *options, const char *name);
 void bench_case_big(const struct bench_options *options, const char *name);
 void bench_case_set(const struct bench_options *options, const char *name);
+void bench_case_outbox(const struct bench_options *options, const char *name);
 void bench_case_readers(const struct bench_options *options, const char *name);
 void bench_case_writer(const struct bench_options *options, const char *name);
 void bench_case_note(const struct bench_options *options, const char *name);

@@ -74,3 +74,8 @@ multi_tests += tests/multi/test_down
 tests_multi_test_down_SOURCES = tests/multi/test_down.c $(multi_lib) $(fault_server_lib)
 tests_multi_test_down_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
 tests_multi_test_down_LDADD = $(fault_libs) $(fault_server_libs)
+
+multi_tests += tests/multi/test_outbox
+tests_multi_test_outbox_SOURCES = tests/multi/test_outbox.c $(multi_lib)
+tests_multi_test_outbox_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_outbox_LDADD = $(fault_libs)
