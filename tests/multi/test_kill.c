@@ -89,6 +89,9 @@ static const struct {
 	[LD_FAULT_stamp_raised] = { WORK, NULL },
 	[LD_FAULT_fill_admitted] = { NEVER, "asks L2: test_outbox.c kills there" },
 	[LD_FAULT_drain_taken] = { NEVER, "tells L2: test_outbox.c kills there" },
+	[LD_FAULT_tell_sending] = { NEVER, "tells L2: test_down.c kills there" },
+	[LD_FAULT_tell_sent] = { NEVER, "tells L2: test_down.c kills there" },
+	[LD_FAULT_tell_settling] = { NEVER, "tells L2: test_down.c kills there" },
 	[LD_FAULT_drain_sending] = { NEVER, "tells L2: test_outbox.c kills there" },
 };
 
