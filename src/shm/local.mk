@@ -2,8 +2,8 @@
 # The segment, and the lock-free states in it.
 
 larder_sources += \
-	src/shm/barrier.c src/shm/barrier.h src/shm/counters.def src/shm/gate.c src/shm/gate.h src/shm/role.c \
-	src/shm/role.h src/shm/seg.c src/shm/seg.h src/shm/sketch.c src/shm/sketch.h src/shm/slot.c src/shm/tenants.c \
+	src/shm/barrier.c src/shm/barrier.h src/shm/counters.def src/shm/gate.c src/shm/gate.h src/shm/limiter.c \
+	src/shm/limiter.h src/shm/role.c src/shm/role.h src/shm/seg.c src/shm/seg.h src/shm/sketch.c src/shm/sketch.h src/shm/slot.c src/shm/tenants.c \
 	src/shm/tenants.h
 
 larder_sources += \

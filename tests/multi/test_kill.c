@@ -93,6 +93,10 @@ static const struct {
 	[LD_FAULT_tell_sent] = { NEVER, "tells L2: test_down.c kills there" },
 	[LD_FAULT_tell_settling] = { NEVER, "tells L2: test_down.c kills there" },
 	[LD_FAULT_drain_sending] = { NEVER, "tells L2: test_outbox.c kills there" },
+	[LD_FAULT_limit_frozen] = { NEVER, "is of the limiter, which test_limiter kills at" },
+	[LD_FAULT_limit_named] = { NEVER, "is of the limiter" },
+	[LD_FAULT_limit_charged] = { NEVER, "is of the limiter" },
+	[LD_FAULT_limit_between] = { NEVER, "is of the limiter" },
 };
 
 /* What the workers share beside the cache. */

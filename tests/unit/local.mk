@@ -129,6 +129,17 @@ tests_unit_test_gate_fault_SOURCES = tests/unit/test_gate.c
 tests_unit_test_gate_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_gate_fault_LDADD = $(fault_libs)
 
+unit_tests += tests/unit/test_limiter tests/unit/test_limiter-fault
+tests_unit_test_limiter_fault_SOURCES = tests/unit/test_limiter.c
+tests_unit_test_limiter_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_limiter_fault_LDADD = $(fault_libs)
+
+# The module is compiled into this one, with atomics of its own.
+unit_tests += tests/unit/test_limiter_races tests/unit/test_limiter_races-fault
+tests_unit_test_limiter_races_fault_SOURCES = tests/unit/test_limiter_races.c
+tests_unit_test_limiter_races_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_limiter_races_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_tenants tests/unit/test_tenants-fault
 tests_unit_test_tenants_fault_SOURCES = tests/unit/test_tenants.c
 tests_unit_test_tenants_fault_CPPFLAGS = $(fault_cppflags)
