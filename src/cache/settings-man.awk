@@ -46,6 +46,8 @@ function amount(type, number) {
 		return scaled(number, "1099511627776 T 1073741824 G 1048576 M 1024 K")
 	if (type == "LD_TIME")
 		return scaled(number, "86400000 d 3600000 h 60000 m 1000 s 1 ms")
+	if (type == "LD_RATE")
+		return sprintf("%.10g", number / 1000000000)
 	return sprintf("%.0f%s", number, type == "LD_PERCENT" ? "%" : "")
 }
 
@@ -81,7 +83,7 @@ function tell(    type, kind, bounds) {
 	} else if (type == "LD_PATH" || type == "LD_DIRECTORY" || type == "LD_LINE" || type == "LD_TEXT" || type == "LD_SECRET_TEXT") {
 		bounds = sprintf("%.0f to %.0f bytes", argument[3], argument[4])
 	} else {
-		bounds = amount(type, argument[3]) " to " amount(type, argument[4])
+		bounds = (type == "LD_RATE" ? "0, or " : "") amount(type, argument[3]) " to " amount(type, argument[4])
 	}
 	printf ".It Ev LARDER_%s\n", argument[1]
 	printf "%s\n.br\n%s: %s", lines(argument[7]), kind, bounds
@@ -93,6 +95,7 @@ BEGIN {
 	kinds["LD_TIME"] = "Time"
 	kinds["LD_NUMBER"] = "Number"
 	kinds["LD_PERCENT"] = "Percent"
+	kinds["LD_RATE"] = "Rate"
 	kinds["LD_FLAG"] = "Flag"
 	kinds["LD_CHOICE"] = "One of"
 	kinds["LD_PATH"] = kinds["LD_DIRECTORY"] = "Path"

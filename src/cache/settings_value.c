@@ -26,6 +26,9 @@ static const struct unit times[] = {
 static const struct unit percents[] = { { "%", 1 }, { "", 1 }, { NULL, 0 } };
 static const struct unit numbers[] = { { "", 1 }, { NULL, 0 } };
 
+/* A rate is kept in so many seconds; see shm/limiter.h. */
+#define RATE_UNIT INT64_C(1000000000)
+
 static const char flag_words[] = "0|1|off|on|no|yes|false|true";
 
 static const struct {
@@ -37,6 +40,7 @@ static const struct {
 	[LD_TIME] = { "time", "a time (digits, then ms, s, m, h, d or nothing)", times },
 	[LD_NUMBER] = { "number", "a whole number (digits only)", numbers },
 	[LD_PERCENT] = { "percent", "a percentage (digits, then % or nothing)", percents },
+	[LD_RATE] = { "rate", "a rate (digits, up to nine decimals, then /s, /m, /h or nothing)", NULL },
 	[LD_FLAG] = { "flag", "a flag", NULL },
 	[LD_CHOICE] = { "choice", "a choice", NULL },
 	[LD_PATH] = { "path", "a path", NULL },
@@ -59,6 +63,17 @@ static void show_number(enum ld_setting_type type, int64_t number, char *buffer,
 	while (number % unit->factor != 0)
 		unit++;
 	(void)snprintf(buffer, size, "%" PRId64 "%s", number / unit->factor, number == 0 && type != LD_PERCENT ? "" : unit->name);
+}
+
+/* In a second, without zeros at the end. */
+static void show_rate(int64_t rate, char *buffer, size_t size)
+{
+	char decimals[16];
+	size_t len = (size_t)snprintf(decimals, sizeof(decimals), ".%09" PRId64, rate % RATE_UNIT);
+
+	while (len > 0 && (decimals[len - 1] == '0' || decimals[len - 1] == '.'))
+		decimals[--len] = '\0';
+	(void)snprintf(buffer, size, "%" PRId64 "%s", rate / RATE_UNIT, decimals);
 }
 
 /* The index of a word among those separated by '|', or -1. */
@@ -94,6 +109,10 @@ const char *ld_setting_bounds(const struct ld_setting_row *row, char *buffer, si
 		show_number(row->type, row->low, low, sizeof(low));
 		show_number(row->type, row->high, high, sizeof(high));
 		(void)snprintf(buffer, size, "%s..%s", low, high);
+	} else if (row->type == LD_RATE) {
+		show_rate(row->low, low, sizeof(low));
+		show_rate(row->high, high, sizeof(high));
+		(void)snprintf(buffer, size, "0, %s..%s", low, high);
 	} else {
 		(void)snprintf(buffer, size, "%" PRId64 "..%" PRId64 " bytes", row->low, row->high);
 	}
@@ -140,11 +159,46 @@ static const char *read_number(const struct ld_setting_row *row, const char *val
 	return NULL;
 }
 
+/* How many seconds the unit of a rate has; 0 = there is no such unit. */
+static int64_t rate_seconds(const char *unit)
+{
+	if (*unit == '\0' || strcmp(unit, "/s") == 0)
+		return 1;
+	return strcmp(unit, "/m") == 0 ? 60 : strcmp(unit, "/h") == 0 ? 3600 : 0;
+}
+
+/* As read_number(). */
+static const char *read_rate(const struct ld_setting_row *row, const char *value, int64_t *ret_rate)
+{
+	const char *start = value + (*value == '-'), *rest = read_digits(start, ret_rate), *point = rest;
+	int64_t decimals = 0, seconds;
+
+	if (rest == start)
+		return "not ";
+	if (__builtin_mul_overflow(*ret_rate, RATE_UNIT, ret_rate))
+		*ret_rate = INT64_MAX - RATE_UNIT;
+	if (*point == '.') {
+		rest = read_digits(point + 1, &decimals);
+		if (rest == point + 1 || rest > point + 10)
+			return "not ";
+		for (const char *digit = rest; digit < point + 10; digit++)
+			decimals *= 10;
+	}
+	seconds = rate_seconds(rest);
+	if (seconds == 0)
+		return "not ";
+	*ret_rate = (*ret_rate + decimals) / seconds;
+	/* What is rounded down to nothing is no limit that anyone meant. */
+	if (*ret_rate == 0 && value[strspn(value, "0.")] != '\0' && value[strspn(value, "0.")] != '/')
+		return "out of range";
+	return *value == '-' || (*ret_rate != 0 && (*ret_rate < row->low || *ret_rate > row->high)) ? "out of range" : NULL;
+}
+
 static int judge_number(const struct ld_setting_row *row, const char *value, int64_t *ret_number, char *complaint, size_t size)
 {
 	char bounds[64];
 	int64_t number;
-	const char *why = read_number(row, value, &number);
+	const char *why = row->type == LD_RATE ? read_rate(row, value, &number) : read_number(row, value, &number);
 
 	if (why == NULL) {
 		*ret_number = number;
@@ -207,7 +261,7 @@ static int judge_text(const struct ld_setting_row *row, const char *value, int64
 
 int ld_setting_judge(const struct ld_setting_row *row, const char *value, int64_t *ret_number, char *complaint, size_t size)
 {
-	if (types[row->type].units != NULL)
+	if (types[row->type].units != NULL || row->type == LD_RATE)
 		return judge_number(row, value, ret_number, complaint, size);
 	if (row->type == LD_FLAG || row->type == LD_CHOICE)
 		return judge_word(row, value, ret_number, complaint, size);
@@ -251,6 +305,8 @@ const char *ld_setting_show(const struct ld_settings *settings, enum ld_setting_
 
 	if (types[row->type].units != NULL)
 		show_number(row->type, settings->number[id], buffer, size);
+	else if (row->type == LD_RATE)
+		show_rate(settings->number[id], buffer, size);
 	else if (row->type == LD_FLAG)
 		(void)snprintf(buffer, size, "%s", settings->number[id] ? "on" : "off");
 	else if (row->type == LD_CHOICE)

@@ -87,8 +87,12 @@ static void read_number(struct parsing *parsing, const char *place, const json_t
 		text = json_string_value(value);
 	} else if (json_is_integer(value)) {
 		(void)snprintf(digits, sizeof(digits), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	} else if (json_is_real(value) && row->type == LD_RATE) {
+		/* One that does not fit is out of range, cut or not. */
+		(void)snprintf(digits, sizeof(digits), "%.9f", json_real_value(value));
 	} else {
-		fault(parsing, place, json_is_real(value) ? "not a whole number" : "not a text like \"5m\", nor a whole number");
+		fault(parsing, place, json_is_real(value) ? "not a whole number" : row->type == LD_RATE ? "not a text like \"30/m\", nor a number" :
+		    "not a text like \"5m\", nor a whole number");
 		return;
 	}
 	if (ld_setting_judge(row, text, ret_number, complaint, sizeof(complaint)) == 0)
@@ -151,30 +155,42 @@ static void read_spaces(struct parsing *parsing, const char *place, const json_t
 	}
 }
 
-static void read_quota(struct parsing *parsing, const char *place, const json_t *value, const char *tenant)
+static void read_quota(struct parsing *parsing, const char *place, const json_t *value, struct ld_spaces_tenant *own)
 {
 	int64_t bytes = 0;
 
 	read_number(parsing, place, value, &quota_bounds, &bytes);
-	if (ld_spaces_add_quota(parsing->spaces, tenant, (uint64_t)bytes) != 0)
-		parsing->nomem = 1;
+	own->quota_b = (uint64_t)bytes;
 }
 
 static void read_tenant(struct parsing *parsing, const char *place, const json_t *fields, const char *tenant)
 {
+	struct ld_spaces_tenant *own = ld_spaces_add_tenant(parsing->spaces, tenant);
 	const char *key;
 	json_t *value;
 
+	if (own == NULL) {
+		parsing->nomem = 1;
+		return;
+	}
 	json_object_foreach((json_t *)fields, key, value) {
 		char inner[PLACE_SIZE];
 
 		enter(inner, place, key);
 		if (strcmp(key, "quota") == 0)
-			read_quota(parsing, inner, value, tenant);
+			read_quota(parsing, inner, value, own);
+		else if (strcmp(key, "rate") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_LIMIT_RATE], &own->limits.rate);
+		else if (strcmp(key, "burst") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_LIMIT_BURST], &own->limits.burst);
+		else if (strcmp(key, "subkey_rate") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_LIMIT_SUBKEY_RATE], &own->limits.subkey_rate);
+		else if (strcmp(key, "subkey_burst") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_LIMIT_SUBKEY_BURST], &own->limits.subkey_burst);
 		else if (strcmp(key, "spaces") == 0)
 			read_spaces(parsing, inner, value, tenant);
 		else
-			fault(parsing, inner, "unknown field, allowed are quota, spaces");
+			fault(parsing, inner, "unknown field, allowed are quota, rate, burst, subkey_rate, subkey_burst, spaces");
 	}
 }
 

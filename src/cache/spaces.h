@@ -3,9 +3,10 @@
  * Policies by space and by tenant, from LARDER_SPACES_FILE (JSON, RFC 8259):
  *
  *     { "spaces":  { "jwt-validation": { "ttl": "60s", "stale": "5m", "negative": "10s", "names": false } },
- *       "tenants": { "acme": { "quota": "64M", "spaces": { "config": { "ttl": "1h" } } } } }
+ *       "tenants": { "acme": { "quota": "64M", "rate": 100, "burst": 200, "subkey_rate": "30/m", "subkey_burst": 10,
+ *                              "spaces": { "config": { "ttl": "1h" } } } } }
  *
- * Times and sizes are strings as in settings, or numbers (milliseconds, bytes). A policy of a tenant's space wins over the
+ * Times, sizes and rates are strings as in settings, or numbers (milliseconds, bytes, takes a second). A policy of a tenant's space wins over the
  * space's, which wins over the settings; each field by itself. Unknown fields, wrong types, values out of bounds and malformed
  * ids are problems, all told at once. The file is at most 1 MiB, nested at most 8 deep.
  */
@@ -22,6 +23,12 @@ struct ld_policy {
 	int64_t stale_ms;
 	int64_t negative_ms;
 	int keep_names;
+};
+
+/** Limits of a tenant, and of each of its sub-keys; rates in 10^9 seconds, 0 = no limit; bursts 0 = what the rate gives in a second. */
+struct ld_limits {
+	int64_t rate, burst;
+	int64_t subkey_rate, subkey_burst;
 };
 
 struct ld_spaces;
@@ -41,5 +48,7 @@ void ld_spaces_policy(const struct ld_spaces *spaces, const char *tenant, const 
     struct ld_policy *ret_policy);
 /** A tenant's quota in bytes, 0 = none. */
 uint64_t ld_spaces_quota(const struct ld_spaces *spaces, const char *tenant);
+/** A tenant's limits over the fallback's fields; as ld_spaces_policy(). A tenant with a rate of its own has not the fallback's burst. */
+void ld_spaces_limits(const struct ld_spaces *spaces, const char *tenant, const struct ld_limits *fallback, struct ld_limits *ret_limits);
 
 #endif

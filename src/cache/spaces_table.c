@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Policies and quotas as two sorted arrays. Called by the reader of the spaces file, and when a tenant's handle meets a space for
- * the first time. It must never be changed after it was sorted: many threads read it without a lock.
+ * Policies by space, and quotas and limits by tenant, as two sorted arrays. Called by the reader of the spaces file, when a tenant
+ * is opened, and when its handle meets a space for the first time. It must never be changed after it was sorted: many threads read
+ * it without a lock.
  *
  * A policy of all tenants has the tenant "", which is no tenant's id and sorts first.
  */
@@ -24,9 +25,9 @@ struct policy_row {
 	struct ld_policy policy;
 };
 
-struct quota_row {
+struct tenant_row {
 	char tenant[LARDER_TENANT_MAX + 1];
-	uint64_t bytes;
+	struct ld_spaces_tenant own;
 };
 
 /* A zeroed row at the end of a table, or NULL. */
@@ -60,15 +61,15 @@ struct ld_policy *ld_spaces_add_policy(struct ld_spaces *spaces, const char *ten
 	return &row->policy;
 }
 
-int ld_spaces_add_quota(struct ld_spaces *spaces, const char *tenant, uint64_t bytes)
+struct ld_spaces_tenant *ld_spaces_add_tenant(struct ld_spaces *spaces, const char *tenant)
 {
-	struct quota_row *row = add_row(&spaces->quotas, sizeof(*row));
+	struct tenant_row *row = add_row(&spaces->tenants, sizeof(*row));
 
 	if (row == NULL)
-		return LARDER_E_NOMEM;
+		return NULL;
 	(void)snprintf(row->tenant, sizeof(row->tenant), "%s", tenant);
-	row->bytes = bytes;
-	return 0;
+	row->own.limits = (struct ld_limits){ NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN };
+	return &row->own;
 }
 
 static int order_policies(const void *a, const void *b)
@@ -79,9 +80,9 @@ static int order_policies(const void *a, const void *b)
 	return order != 0 ? order : strcmp(left->space, right->space);
 }
 
-static int order_quotas(const void *a, const void *b)
+static int order_tenants(const void *a, const void *b)
 {
-	const struct quota_row *left = a, *right = b;
+	const struct tenant_row *left = a, *right = b;
 
 	return strcmp(left->tenant, right->tenant);
 }
@@ -102,7 +103,7 @@ static const void *find(const struct ld_spaces_table *table, const void *wanted,
 void ld_spaces_sort(struct ld_spaces *spaces)
 {
 	sort(&spaces->policies, sizeof(struct policy_row), order_policies);
-	sort(&spaces->quotas, sizeof(struct quota_row), order_quotas);
+	sort(&spaces->tenants, sizeof(struct tenant_row), order_tenants);
 }
 
 void ld_spaces_free(struct ld_spaces *spaces)
@@ -110,7 +111,7 @@ void ld_spaces_free(struct ld_spaces *spaces)
 	if (spaces == NULL)
 		return;
 	free(spaces->policies.rows);
-	free(spaces->quotas.rows);
+	free(spaces->tenants.rows);
 	free(spaces);
 }
 
@@ -147,14 +148,44 @@ void ld_spaces_policy(const struct ld_spaces *spaces, const char *tenant, const 
 	*ret_policy = policy;
 }
 
-uint64_t ld_spaces_quota(const struct ld_spaces *spaces, const char *tenant)
+static const struct ld_spaces_tenant *find_tenant(const struct ld_spaces *spaces, const char *tenant)
 {
-	const struct quota_row *row;
-	struct quota_row wanted = { .bytes = 0 };
+	const struct tenant_row *row;
+	struct tenant_row wanted = { .own = { 0 } };
 
 	if (spaces == NULL)
-		return 0;
+		return NULL;
 	(void)snprintf(wanted.tenant, sizeof(wanted.tenant), "%s", tenant);
-	row = find(&spaces->quotas, &wanted, sizeof(*row), order_quotas);
-	return row != NULL ? row->bytes : 0;
+	row = find(&spaces->tenants, &wanted, sizeof(*row), order_tenants);
+	return row != NULL ? &row->own : NULL;
+}
+
+uint64_t ld_spaces_quota(const struct ld_spaces *spaces, const char *tenant)
+{
+	const struct ld_spaces_tenant *own = find_tenant(spaces, tenant);
+
+	return own != NULL ? own->quota_b : 0;
+}
+
+/* A burst goes with its rate: that of the settings says nothing about another one. */
+static void overlay_limit(int64_t own_rate, int64_t own_burst, int64_t *rate, int64_t *burst)
+{
+	if (own_rate != NOT_GIVEN) {
+		*rate = own_rate;
+		*burst = 0;
+	}
+	if (own_burst != NOT_GIVEN)
+		*burst = own_burst;
+}
+
+void ld_spaces_limits(const struct ld_spaces *spaces, const char *tenant, const struct ld_limits *fallback, struct ld_limits *ret_limits)
+{
+	const struct ld_spaces_tenant *own = find_tenant(spaces, tenant);
+	struct ld_limits limits = *fallback;
+
+	if (own != NULL) {
+		overlay_limit(own->limits.rate, own->limits.burst, &limits.rate, &limits.burst);
+		overlay_limit(own->limits.subkey_rate, own->limits.subkey_burst, &limits.subkey_rate, &limits.subkey_burst);
+	}
+	*ret_limits = limits;
 }

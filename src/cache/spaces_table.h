@@ -16,7 +16,13 @@ struct ld_spaces_table {
 
 struct ld_spaces {
 	struct ld_spaces_table policies;  /* by tenant and space */
-	struct ld_spaces_table quotas;    /* by tenant */
+	struct ld_spaces_table tenants;   /* by tenant */
+};
+
+/** What a tenant has that its spaces have not. */
+struct ld_spaces_tenant {
+	uint64_t quota_b;                 /* 0 = none */
+	struct ld_limits limits;
 };
 
 /**
@@ -24,8 +30,8 @@ struct ld_spaces {
  * Fields that stay as they are come from the next wider policy.
  */
 struct ld_policy *ld_spaces_add_policy(struct ld_spaces *spaces, const char *tenant, const char *space);
-/** Returns 0; LARDER_E_NOMEM. */
-int ld_spaces_add_quota(struct ld_spaces *spaces, const char *tenant, uint64_t bytes);
+/** The same for a tenant. */
+struct ld_spaces_tenant *ld_spaces_add_tenant(struct ld_spaces *spaces, const char *tenant);
 /** After the last row, before the first look. */
 void ld_spaces_sort(struct ld_spaces *spaces);
 

@@ -54,7 +54,8 @@ static void check_bounds(const struct ld_settings *settings)
 		const struct ld_setting_row *row = &ld_setting_rows[id];
 
 		if (row->type < LD_CHOICE)
-			require(number[id] >= row->low && number[id] <= row->high, "a number is inside its bounds");
+			require((number[id] >= row->low || (number[id] == 0 && row->type == LD_RATE)) && number[id] <= row->high,
+			    "a number is inside its bounds");
 		if (settings->text[id] != NULL)
 			require(strlen(settings->text[id]) <= (size_t)row->high, "a text is no longer than allowed");
 		ld_setting_show(settings, (enum ld_setting_id)id, shown, sizeof(shown));

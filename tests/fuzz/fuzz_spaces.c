@@ -53,6 +53,22 @@ static void check_quota(const struct ld_spaces *spaces, const char *tenant)
 	require(quota == 0 || (quota >= 65536 && quota <= UINT64_C(1099511627776)), "quota");
 }
 
+static int is_rate(int64_t rate)
+{
+	return rate == 0 || (rate >= 1000 && rate <= INT64_C(1000000000000000));
+}
+
+static void check_limits(const struct ld_spaces *spaces, const char *tenant)
+{
+	static const struct ld_limits fallback = { 1000, 1, 1000, 1 };
+	struct ld_limits limits;
+
+	ld_spaces_limits(spaces, tenant, &fallback, &limits);
+	require(is_rate(limits.rate) && is_rate(limits.subkey_rate), "rates");
+	require(limits.burst >= 0 && limits.burst <= 1000000000, "burst");
+	require(limits.subkey_burst >= 0 && limits.subkey_burst <= 1000000000, "burst of sub-keys");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const ids[] = { "a", "b", "acme", "config", "jwt-validation" };
@@ -67,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (size_t j = 0; j < sizeof(ids) / sizeof(ids[0]); j++)
 			check_policy(spaces, ids[i], ids[j]);
 		check_quota(spaces, ids[i]);
+		check_limits(spaces, ids[i]);
 	}
 	ld_spaces_free(spaces);
 	ld_problems_free(&problems);

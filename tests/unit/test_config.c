@@ -97,6 +97,8 @@ static void each_tells_all_well(void **state)
 	assert_non_null(strstr(told.text, "LARDER_EVICTOR|choice|thread|inline|off|thread|thread|default|-\n"));
 	assert_non_null(strstr(told.text, "LARDER_ENABLED|flag|0|1|off|on|no|yes|false|true|1|on|default|-\n"));
 	assert_non_null(strstr(told.text, "LARDER_ROLLOUT|percent|0%..100%|100|100%|default|-\n"));
+	assert_non_null(strstr(told.text, "LARDER_LIMIT_RATE|rate|0, 0.000001..1000000|0|0|default|-\n"));
+	assert_non_null(strstr(told.text, "LARDER_LIMIT_ON_FAILURE|choice|open|closed|open|open|default|-\n"));
 	assert_non_null(strstr(told.text, "LARDER_TTL|time|1ms..3650d|5m|5m|default|-\n"));
 	assert_non_null(strstr(told.text, "LARDER_WORKERS|number|4..16000|256|256|default|-\n"));
 	assert_null(strstr(told.text, SECRET));

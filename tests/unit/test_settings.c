@@ -106,6 +106,11 @@ struct value_case {
 #define NOT_PERCENT(v) "X=" v ": not a percentage (digits, then % or nothing), allowed 1%..99%"
 #define NOT_FLAG(v) "X=" v ": not a flag, allowed 0|1|off|on|no|yes|false|true"
 
+#define RATE_LOW 1000
+#define RATE_HIGH INT64_C(1000000000000000)
+#define NOT_RATE(v) "X=" v ": not a rate (digits, up to nine decimals, then /s, /m, /h or nothing), allowed 0, 0.000001..1000000"
+#define RATE_OUT(v) "X=" v ": out of range, allowed 0, 0.000001..1000000"
+
 static const struct value_case value_cases[] = {
 	{ LD_SIZE, "1", 1, SIZE_T, 1, NULL },
 	{ LD_SIZE, "007", 1, SIZE_T, 7, NULL },
@@ -180,6 +185,38 @@ static const struct value_case value_cases[] = {
 	{ LD_PERCENT, "5%%", 1, 99, 0, NOT_PERCENT("5%%") },
 	{ LD_PERCENT, "%", 1, 99, 0, NOT_PERCENT("%") },
 	{ LD_PERCENT, "5 %", 1, 99, 0, NOT_PERCENT("5 %") },
+	{ LD_RATE, "0", RATE_LOW, RATE_HIGH, 0, NULL },
+	{ LD_RATE, "0.000", RATE_LOW, RATE_HIGH, 0, NULL },
+	{ LD_RATE, "0/m", RATE_LOW, RATE_HIGH, 0, NULL },
+	{ LD_RATE, "1", RATE_LOW, RATE_HIGH, 1000000000, NULL },
+	{ LD_RATE, "100/s", RATE_LOW, RATE_HIGH, INT64_C(100000000000), NULL },
+	{ LD_RATE, "0.5", RATE_LOW, RATE_HIGH, 500000000, NULL },
+	{ LD_RATE, "007.250", RATE_LOW, RATE_HIGH, INT64_C(7250000000), NULL },
+	{ LD_RATE, "30/m", RATE_LOW, RATE_HIGH, 500000000, NULL },
+	{ LD_RATE, "1/m", RATE_LOW, RATE_HIGH, 16666666, NULL },
+	{ LD_RATE, "1/h", RATE_LOW, RATE_HIGH, 277777, NULL },
+	{ LD_RATE, "0.000001", RATE_LOW, RATE_HIGH, 1000, NULL },
+	{ LD_RATE, "0.123456789", RATE_LOW, RATE_HIGH, 123456789, NULL },
+	{ LD_RATE, "1000000", RATE_LOW, RATE_HIGH, RATE_HIGH, NULL },
+	{ LD_RATE, "60000000/m", RATE_LOW, RATE_HIGH, RATE_HIGH, NULL },
+	{ LD_RATE, "1000000.000000001", RATE_LOW, RATE_HIGH, 0, RATE_OUT("1000000.000000001") },
+	{ LD_RATE, "0.000000999", RATE_LOW, RATE_HIGH, 0, RATE_OUT("0.000000999") },
+	{ LD_RATE, "0.000000001/h", RATE_LOW, RATE_HIGH, 0, RATE_OUT("0.000000001/h") },
+	{ LD_RATE, "9223372036854775808", RATE_LOW, RATE_HIGH, 0, RATE_OUT("9223372036854775808") },
+	{ LD_RATE, "9223372036.999999999", RATE_LOW, RATE_HIGH, 0, RATE_OUT("9223372036.999999999") },
+	{ LD_RATE, "-1", RATE_LOW, RATE_HIGH, 0, RATE_OUT("-1") },
+	{ LD_RATE, "-0", RATE_LOW, RATE_HIGH, 0, RATE_OUT("-0") },
+	{ LD_RATE, "0.1234567890", RATE_LOW, RATE_HIGH, 0, NOT_RATE("0.1234567890") },
+	{ LD_RATE, "1.", RATE_LOW, RATE_HIGH, 0, NOT_RATE("1.") },
+	{ LD_RATE, ".5", RATE_LOW, RATE_HIGH, 0, NOT_RATE(".5") },
+	{ LD_RATE, "1,5", RATE_LOW, RATE_HIGH, 0, NOT_RATE("1,5") },
+	{ LD_RATE, "1e3", RATE_LOW, RATE_HIGH, 0, NOT_RATE("1e3") },
+	{ LD_RATE, "", RATE_LOW, RATE_HIGH, 0, NOT_RATE("") },
+	{ LD_RATE, "/s", RATE_LOW, RATE_HIGH, 0, NOT_RATE("/s") },
+	{ LD_RATE, "5/", RATE_LOW, RATE_HIGH, 0, NOT_RATE("5/") },
+	{ LD_RATE, "5/d", RATE_LOW, RATE_HIGH, 0, NOT_RATE("5/d") },
+	{ LD_RATE, "5 /s", RATE_LOW, RATE_HIGH, 0, NOT_RATE("5 /s") },
+	{ LD_RATE, "5m", RATE_LOW, RATE_HIGH, 0, NOT_RATE("5m") },
 	{ LD_FLAG, "0", 0, 1, 0, NULL },
 	{ LD_FLAG, "1", 0, 1, 1, NULL },
 	{ LD_FLAG, "off", 0, 1, 0, NULL },
@@ -251,7 +288,10 @@ static void check_number(enum ld_setting_id id, int64_t number, int taken)
 	struct ld_settings settings;
 	char value[32];
 
-	snprintf(value, sizeof(value), "%" PRId64, number);
+	if (ld_setting_rows[id].type == LD_RATE)
+		snprintf(value, sizeof(value), "%" PRId64 ".%09" PRId64, number / 1000000000, number % 1000000000);
+	else
+		snprintf(value, sizeof(value), "%" PRId64, number);
 	assert_int_equal(faults_of(id, value, &settings), !taken);
 	if (taken && id != LD_SET_MAX_VALUE)
 		assert_int_equal(settings.number[id], number);
@@ -336,7 +376,7 @@ static void words_of_every_choice(void **state)
 		check_choice(id, "nonsense", -1);
 		choices++;
 	}
-	assert_int_equal(choices, 4);
+	assert_int_equal(choices, 5);
 }
 
 static const struct {
@@ -349,6 +389,16 @@ static const struct {
 	{ LD_SET_WORKERS, "256" }, { LD_SET_TENANTS, "1024" }, { LD_SET_THREADS, "on" }, { LD_SET_EVICTOR, "thread" },
 	{ LD_SET_EVICT_LOW, "90%" }, { LD_SET_EVICT_HIGH, "95%" }, { LD_SET_SWEEP_MS, "1m" }, { LD_SET_OUTBOX_ROWS, "100000" },
 	{ LD_SET_OUTBOX_BYTES, "0" }, { LD_SET_OUTBOX_AGE, "1h" }, { LD_SET_L2_TTL_MAX, "1d" }, { LD_SET_SPACES_FILE, "" },
+	{ LD_SET_LIMIT_RATE, "0" }, { LD_SET_LIMIT_BURST, "0" },
+	{ LD_SET_LIMIT_SUBKEY_RATE, "0" }, { LD_SET_LIMIT_SUBKEY_BURST, "0" }, { LD_SET_LIMIT_ROWS, "16384" }, { LD_SET_LIMIT_ON_FAILURE, "open" },
+	{ LD_SET_L2_URL, "" }, { LD_SET_L2_CODEC, "json" }, { LD_SET_L2_TENANT_IN, "header" }, { LD_SET_L2_WRITE, "behind" },
+	{ LD_SET_L2_GET_MS, "2s" }, { LD_SET_L2_SET_MS, "3s" }, { LD_SET_L2_DELETE_MS, "1500ms" }, { LD_SET_L2_CONNECT_MS, "500ms" },
+	{ LD_SET_L2_RETRIES, "2" }, { LD_SET_L2_INFLIGHT, "256" }, { LD_SET_L2_POOL, "8" }, { LD_SET_L2_POOL_WAIT_MS, "100ms" },
+	{ LD_SET_L2_IDLE_MS, "30s" }, { LD_SET_L2_MAX_AGE_MS, "5m" }, { LD_SET_L2_HTTP2, "off" }, { LD_SET_L2_CA_FILE, "" },
+	{ LD_SET_L2_CERT_FILE, "" }, { LD_SET_L2_KEY_FILE, "" }, { LD_SET_L2_TOKEN_FILE, "" }, { LD_SET_L2_ALLOW_HOSTS, "" },
+	{ LD_SET_L2_SKEW_MS, "1s" }, { LD_SET_BREAKER_FAILURES, "5" }, { LD_SET_BREAKER_ERROR_PCT, "50%" }, { LD_SET_BREAKER_VOLUME, "10" },
+	{ LD_SET_BREAKER_WINDOW_MS, "10s" }, { LD_SET_BREAKER_SLOW_MS, "0" }, { LD_SET_BREAKER_SLOW_PCT, "0%" },
+	{ LD_SET_BREAKER_OPEN_MS, "1s" }, { LD_SET_BREAKER_OPEN_MAX_MS, "30s" }, { LD_SET_BREAKER_SUCCESSES, "3" },
 	{ LD_SET_ROLLOUT, "100%" }, { LD_SET_LOG_LEVEL, "warn" }, { LD_SET_LOG_FORMAT, "text" },
 };
 
@@ -380,7 +430,8 @@ static void show_is_natural(void **state)
 		{ "TTL=1000", "1s" }, { "TTL=1001", "1001ms" }, { "TTL=90s", "90s" }, { "TTL=120s", "2m" }, { "TTL=24h", "1d" },
 		{ "TTL=36h", "36h" }, { "STALE=0h", "0" }, { "ROLLOUT=0", "0%" }, { "ROLLOUT=7", "7%" }, { "ENABLED=no", "off" },
 		{ "WORKERS=0100", "100" }, { "NAME=a-b", "a-b" }, { "EVICTOR=inline", "inline" },
-		{ "SPACES_FILE=x.json", "x.json" },
+		{ "SPACES_FILE=x.json", "x.json" }, { "LIMIT_RATE=0.0/m", "0" }, { "LIMIT_RATE=100/s", "100" }, { "LIMIT_RATE=1000000.0", "1000000" },
+		{ "LIMIT_RATE=30/m", "0.5" }, { "LIMIT_RATE=1/m", "0.016666666" }, { "LIMIT_RATE=7.250", "7.25" }, { "LIMIT_BURST=07", "7" },
 	};
 
 	(void)state;

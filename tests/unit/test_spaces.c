@@ -103,6 +103,39 @@ static void each_field_finds_its_policy(void **state)
 	ld_spaces_free(spaces);
 }
 
+static void expect_limits(const struct ld_spaces *spaces, const char *tenant, int64_t rate, int64_t burst, int64_t subkey_rate, int64_t subkey_burst)
+{
+	static const struct ld_limits by_settings = { 5000000000, 50, 2000000000, 20 };
+	struct ld_limits limits;
+
+	ld_spaces_limits(spaces, tenant, &by_settings, &limits);
+	assert_int_equal(limits.rate, rate);
+	assert_int_equal(limits.burst, burst);
+	assert_int_equal(limits.subkey_rate, subkey_rate);
+	assert_int_equal(limits.subkey_burst, subkey_burst);
+}
+
+/* A rate of one's own does not go with the burst of the settings. */
+static void limits_of_tenants(void **state)
+{
+	struct ld_spaces *spaces = parse_well("{ \"tenants\": {"
+	    "  \"all\": { \"rate\": 100, \"burst\": 200, \"subkey_rate\": \"30/m\", \"subkey_burst\": \"10\" },"
+	    "  \"free\": { \"rate\": 0, \"subkey_rate\": \"0\" }, \"bursts\": { \"burst\": 7, \"subkey_burst\": 0 },"
+	    "  \"decimal\": { \"rate\": 0.1, \"subkey_rate\": 1e2, \"quota\": 65536 }, \"none\": {} } }");
+
+	(void)state;
+	expect_limits(spaces, "all", INT64_C(100000000000), 200, 500000000, 10);
+	expect_limits(spaces, "free", 0, 0, 0, 0);
+	expect_limits(spaces, "bursts", 5000000000, 7, 2000000000, 0);
+	expect_limits(spaces, "decimal", 100000000, 0, INT64_C(100000000000), 0);
+	expect_limits(spaces, "none", 5000000000, 50, 2000000000, 20);
+	expect_limits(spaces, "other", 5000000000, 50, 2000000000, 20);
+	expect_limits(NULL, "all", 5000000000, 50, 2000000000, 20);
+	assert_int_equal(ld_spaces_quota(spaces, "decimal"), 65536);
+	assert_int_equal(ld_spaces_quota(spaces, "all"), 0);
+	ld_spaces_free(spaces);
+}
+
 /* Bounds */
 
 static const struct {
@@ -117,6 +150,10 @@ static const struct {
 	{ "{\"tenants\":{\"t\":{\"spaces\":{\"s\":{\"ttl\":%s}}}}}",
 	  "tenants.t.spaces.s.ttl", 1, LARDER_TTL_MAX_MS, "1ms..3650d" },
 	{ "{\"tenants\":{\"t\":{\"quota\":%s}}}", "tenants.t.quota", 65536, INT64_C(1099511627776), "64K..1T" },
+	{ "{\"tenants\":{\"t\":{\"rate\":%s}}}", "tenants.t.rate", 0, 1000000, "0, 0.000001..1000000" },
+	{ "{\"tenants\":{\"t\":{\"burst\":%s}}}", "tenants.t.burst", 0, 1000000000, "0..1000000000" },
+	{ "{\"tenants\":{\"t\":{\"subkey_rate\":%s}}}", "tenants.t.subkey_rate", 0, 1000000, "0, 0.000001..1000000" },
+	{ "{\"tenants\":{\"t\":{\"subkey_burst\":%s}}}", "tenants.t.subkey_burst", 0, 1000000000, "0..1000000000" },
 };
 
 static void check_bound(size_t row, int64_t number, int taken)
@@ -167,7 +204,13 @@ static const struct {
 	  "s.json: spaces.a23456789012345678901234567890-2: not an id, allowed are a-z, 0-9 and '-', 1..31 of them" },
 	{ "{\"tenants\":{\"a_b\":{}}}", "s.json: tenants.a_b: not an id, allowed are a-z, 0-9 and '-', 1..63 of them" },
 	{ "{\"tenants\":{\"a\":[]}}", "s.json: tenants.a: not an object" },
-	{ "{\"tenants\":{\"a\":{\"ttl\":1}}}", "s.json: tenants.a.ttl: unknown field, allowed are quota, spaces" },
+	{ "{\"tenants\":{\"a\":{\"ttl\":1}}}", "s.json: tenants.a.ttl: unknown field, allowed are quota, rate, burst, subkey_rate, subkey_burst, spaces" },
+	{ "{\"tenants\":{\"a\":{\"rate\":null}}}", "s.json: tenants.a.rate: not a text like \"30/m\", nor a number" },
+	{ "{\"tenants\":{\"a\":{\"rate\":-0.5}}}", "s.json: tenants.a.rate: -0.500000000: out of range, allowed 0, 0.000001..1000000" },
+	{ "{\"tenants\":{\"a\":{\"rate\":1e300}}}",
+	  "s.json: tenants.a.rate: 1000000000000000052504760255204: out of range, allowed 0, 0.000001..1000000" },
+	{ "{\"tenants\":{\"a\":{\"rate\":1e-7}}}", "s.json: tenants.a.rate: 0.000000100: out of range, allowed 0, 0.000001..1000000" },
+	{ "{\"tenants\":{\"a\":{\"burst\":1.5}}}", "s.json: tenants.a.burst: not a whole number" },
 	{ "{\"tenants\":{\"a\":{\"spaces\":{\"b\":{\"quota\":1}}}}}",
 	  "s.json: tenants.a.spaces.b.quota: unknown field, allowed are ttl, stale, negative, names" },
 	{ "{\"spaces\":{\"a\":{\"TTL\":1}}}", "s.json: spaces.a.TTL: unknown field, allowed are ttl, stale, negative, names" },
@@ -473,7 +516,7 @@ static void allocations_fail(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_given), cmocka_unit_test(each_field_finds_its_policy),
+		cmocka_unit_test(nothing_given), cmocka_unit_test(each_field_finds_its_policy), cmocka_unit_test(limits_of_tenants),
 		cmocka_unit_test(bounds_of_every_field),
 		cmocka_unit_test(faults_have_their_place), cmocka_unit_test(syntax_has_its_line),
 		cmocka_unit_test(all_faults_at_once),
