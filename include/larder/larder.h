@@ -76,6 +76,7 @@ enum larder_result {
 	LARDER_E_NOMEM = -15,    /**< the process is out of memory */
 	LARDER_E_CLOSED = -16,   /**< the handle is closed, or is no handle */
 	LARDER_E_BUG = -17,      /**< a defect in larder; please report it */
+	LARDER_E_LIMIT = -18,    /**< over the limit; nothing was taken, and the call says when to try again */
 	LARDER_E_L2 = -19        /**< not in this host's cache, and L2 could not be asked; larder_reason() says why */
 };
 
@@ -417,6 +418,29 @@ LARDER_API LARDER_CHECK int larder_clear_all(larder *cache, const struct larder_
  * Blocks    up to the budget, and the time of a call to L2 that is under way then
  */
 LARDER_API LARDER_CHECK int larder_flush(larder *cache, uint32_t budget_ms);
+
+/**
+ * May the server do this request now? Takes `cost` from the limit of the tenant, and from that of the sub-key (a user of the tenant) if there is
+ * one; from both or from neither. All processes of the host count together, over a crash of any of them too. At most rate x time + burst is let
+ * through. The rates are those of the tenant in LARDER_SPACES_FILE, else LARDER_LIMIT_RATE and its like; where none applies, the
+ * answer is 0 at once. It makes no difference to this call whether the cache is on. The sub-key is neither stored nor logged: what is kept is a
+ * keyed hash.
+ *
+ * Two calls that race for the last of one limit may lose what they took from the other; that lets through less than it might.
+ *
+ * subkey    borrowed for the call; NULL for call->subkey, if there is one; up to 64 printable characters
+ * cost      1 or more: how much this request counts
+ * call      NULL, or how to run
+ * ret_retry_after_ms NULL, or where to write on LARDER_E_LIMIT: milliseconds after which the same call may do; -1 if it never will, for the
+ *           cost is above the burst
+ *
+ * Returns   0 go on; LARDER_E_LIMIT refuse; LARDER_UNAVAILABLE nobody could count, go on: only with LARDER_LIMIT_ON_FAILURE=open, with closed
+ *           it is LARDER_E_LIMIT, and larder_reason() says why; LARDER_E_USAGE, LARDER_E_CLOSED
+ * Blocks    never on another process's lock; the first call of a process attaches: up to the budget
+ * Threads   any    Fork  any process    Since  0.1
+ */
+LARDER_API LARDER_CHECK int larder_limit_take(larder_tenant *tenant, const char *subkey, uint32_t cost, const struct larder_call *call,
+    int64_t *ret_retry_after_ms);
 
 /** One entry as a listing shows it. All pointers are borrowed for the callback. */
 struct larder_listed {

@@ -39,6 +39,7 @@ static const struct row rows[] = {
 	ROW(LARDER_E_NOMEM, CAPACITY, "out of memory"),
 	ROW(LARDER_E_CLOSED, USAGE, "the handle is closed, or is no handle"),
 	ROW(LARDER_E_BUG, BUG, "a defect in larder; please report it"),
+	ROW(LARDER_E_LIMIT, AGAIN, "over the limit"),
 	ROW(LARDER_E_L2, AGAIN, "missing here, and L2 could not be asked"),
 };
 #undef ROW

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { REQUEST_ID_MAX = 128, SUBKEY_MAX = 64, BUDGET_MAX_MS = 3600000, CALL_SIZE_MAX = 4096 };
+enum { REQUEST_ID_MAX = 128, BUDGET_MAX_MS = 3600000, CALL_SIZE_MAX = 4096 };
 
 /* Printable ASCII, at most max of it: it may end up in a log line or a header. */
 static int is_printable(const char *text, size_t max)
@@ -21,6 +21,11 @@ static int is_printable(const char *text, size_t max)
 	return 1;
 }
 
+int ld_check_subkey(const char *subkey)
+{
+	return subkey && !is_printable(subkey, LD_SUBKEY_MAX) ? LARDER_E_USAGE : 0;
+}
+
 int ld_check_call(const struct larder_call *call)
 {
 	if (!call)
@@ -29,7 +34,7 @@ int ld_check_call(const struct larder_call *call)
 		return LARDER_E_USAGE;
 	if (call->request_id && !is_printable(call->request_id, REQUEST_ID_MAX))
 		return LARDER_E_USAGE;
-	return call->subkey && !is_printable(call->subkey, SUBKEY_MAX) ? LARDER_E_USAGE : 0;
+	return ld_check_subkey(call->subkey);
 }
 
 /* The rollout is decided by two bytes of the digest that nothing else uses, so that it is the same in every process. */

@@ -42,6 +42,7 @@ struct larder {
 	unsigned char secret_digest[32];
 	struct ld_spaces *spaces;
 	struct ld_policy fallback;
+	struct ld_limits limits;           /* of tenants without their own */
 	struct ld_store *store;            /* of the registry */
 	const struct ld_log *log;
 	struct ld_l2 *l2;                  /* NULL: there is no second level */
@@ -50,12 +51,17 @@ struct larder {
 	_Atomic(struct ld_keyspace *) keyspaces[LD_KEYSPACES];
 };
 
+/** What is limited: each has buckets of its own. */
+enum ld_limit_kind { LD_LIMIT_REQUESTS = 0, LD_LIMIT_L2 = 1, LD_LIMIT_KINDS };
+
 struct larder_tenant {
 	uint64_t magic;
 	larder *cache;
 	char name[LARDER_TENANT_MAX + 1];
 	uint64_t tag, quota_b;
+	struct ld_limits limits;
 	_Atomic uint64_t row_hint;
+	_Atomic uint64_t limit_tags[LD_LIMIT_KINDS];  /* of the tenant as a whole; 0 = not worked out yet */
 	_Atomic(struct ld_keyspace *) seen[LD_KEYSPACES_OF_TENANT];
 };
 
@@ -87,12 +93,20 @@ const struct ld_keyspace *ld_keyspace_of(larder_tenant *tenant, const char *spac
 /** Key of a name that is checked. */
 void ld_make_key(larder_tenant *tenant, const struct ld_keyspace *keyspace, const void *name, size_t name_len, struct ld_key *ret_key);
 
+/** The same for a space that no caller can name: it is not looked for among the tenant's own rows, and need not be an id. */
+const struct ld_keyspace *ld_keyspace_reserved(larder_tenant *tenant, const char *space, struct ld_keyspace *room);
+
+/** Tag of a bucket in the limiter: of a tenant, or of a sub-key of it. A keyed hash; subkey is checked, or NULL. */
+uint64_t ld_limit_tag(larder_tenant *tenant, enum ld_limit_kind kind, const char *subkey);
+
 /** Check space and name, make the key. 0, LARDER_E_SPACE_NAME, LARDER_E_NAME. */
 int ld_prepare_key(larder_tenant *tenant, const char *space, const void *name, size_t name_len, struct ld_keyspace *room,
     const struct ld_keyspace **ret_keyspace, struct ld_key *ret_key);
 
-/** Check a call's options. 0 or LARDER_E_USAGE. */
+/** Check a call's options, or a sub-key given beside them. 0 or LARDER_E_USAGE. */
 int ld_check_call(const struct larder_call *call);
+enum { LD_SUBKEY_MAX = 64 };
+int ld_check_subkey(const char *subkey);
 /** How this call runs for this key. */
 struct ld_way ld_way_of(const larder *cache, const struct larder_call *call, const struct ld_key *key);
 

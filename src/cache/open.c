@@ -90,6 +90,7 @@ static void fill_params(const struct ld_settings *settings, struct ld_seg_params
 	params->outbox_b = settings->number[LD_SET_OUTBOX_BYTES] ? (uint64_t)settings->number[LD_SET_OUTBOX_BYTES] : size_b / 8;
 	params->outbox_age_ms = (uint64_t)settings->number[LD_SET_OUTBOX_AGE];
 	params->l2_ttl_max_ms = (uint64_t)settings->number[LD_SET_L2_TTL_MAX];
+	params->limit_rows = (uint32_t)settings->number[LD_SET_LIMIT_ROWS];
 }
 
 void ld_store_config_of(const struct ld_settings *settings, const struct larder_options *options, enum ld_role role,
@@ -251,6 +252,8 @@ static int load_all(larder *cache, const struct larder_options *options, struct 
 	if (rc == 0)
 		rc = default_dir_of(settings, config);
 	cache->fallback = (struct ld_policy){ settings->number[LD_SET_TTL], settings->number[LD_SET_STALE], settings->number[LD_SET_NEGATIVE_TTL], 0 };
+	cache->limits = (struct ld_limits){ settings->number[LD_SET_LIMIT_RATE], settings->number[LD_SET_LIMIT_BURST],
+		settings->number[LD_SET_LIMIT_SUBKEY_RATE], settings->number[LD_SET_LIMIT_SUBKEY_BURST] };
 	return rc;
 }
 

@@ -30,6 +30,7 @@ int larder_tenant_open(larder *cache, const char *tenant, larder_tenant **ret_te
 	strncpy(made->name, tenant, sizeof(made->name) - 1);
 	made->tag = ld_store_tag(made->name, NULL);
 	made->quota_b = ld_spaces_quota(cache->spaces, made->name);
+	ld_spaces_limits(cache->spaces, made->name, &cache->limits, &made->limits);
 	*ret_tenant = made;
 	return 0;
 }
@@ -119,6 +120,15 @@ const struct ld_keyspace *ld_keyspace_of(larder_tenant *tenant, const char *spac
 			break;
 	}
 	return found;
+}
+
+const struct ld_keyspace *ld_keyspace_reserved(larder_tenant *tenant, const char *space, struct ld_keyspace *room)
+{
+	const struct ld_keyspace *found;
+
+	fill(tenant, space, room);
+	found = of_cache(tenant, room);
+	return found ? found : room;
 }
 
 void ld_make_key(larder_tenant *tenant, const struct ld_keyspace *keyspace, const void *name, size_t name_len, struct ld_key *ret_key)

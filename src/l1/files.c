@@ -283,6 +283,8 @@ static int remake_store(struct ld_store *store, struct ld_seg *seg, uint32_t bad
 		atomic_store(&seg->h->outbox_counts[i], 0);
 	ld_invalid_raise(seg, NULL, NULL);
 	ld_seq_raise(&seg->h->write_seq, (uint64_t)next << 48);
+	/* Everything is to be fetched again: as cold as at the start. */
+	ld_limiter_half_until(&seg->limiter, ld_clock_boot_ms() + LD_LIMIT_COLD_MS);
 	/* Last: from here on everybody goes over to the new file. */
 	atomic_store(&seg->h->file_generation, next);
 	forget_scopes(store, seg, (uint64_t)next << 48);

@@ -170,6 +170,22 @@ int ld_store_touch(struct ld_store *store, const struct ld_key *key, const struc
  */
 int ld_store_clear(struct ld_store *store, const char *tenant, const char *space, const struct ld_way *way);
 
+/** One bucket of the limiter, and what it allows. The tag is a hash that the caller makes: nobody can tell from it whose it is. */
+struct ld_limit_ask {
+	uint64_t tag;
+	struct ld_limit_rule rule;
+};
+enum { LD_LIMIT_ASKS = 4 };
+/**
+ * Take `cost` from each of 0..LD_LIMIT_ASKS buckets, or from none; counted for the key's tenant, whose digest is not looked at.
+ * Returns 0; LARDER_E_LIMIT with ret_retry_ms: milliseconds after which it may do, < 0 never, the cost is above a burst; LARDER_UNAVAILABLE with the
+ * reason set: nothing was taken.
+ */
+int ld_store_limit(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_limit_ask *asks,
+    unsigned count, uint32_t cost, int64_t *ret_retry_ms);
+/** From now on, and for so long at least, rules that mind a cold host have half their rate. 0; LARDER_UNAVAILABLE. */
+int ld_store_limit_half(struct ld_store *store, int64_t for_ms);
+
 /** Count a call that never reached the store (refused arguments, pass-through). */
 void ld_store_count(struct ld_store *store, const struct ld_key *key, enum ld_tenant_counter which);
 

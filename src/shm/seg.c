@@ -62,6 +62,8 @@ static uint64_t plan(const struct ld_seg_params *params, struct ld_seg_header *h
 	at += LD_SEG_BREAKERS * sizeof(struct ld_breaker_row);
 	h->sketch_at = at = round_up(at, 128);
 	at += h->sketch_lines * 64;
+	h->limiter_at = at = round_up(at, 128);
+	at += ld_limiter_size(params->limit_rows);
 	return round_up(at, 4096);
 }
 
@@ -88,6 +90,8 @@ static void point_into(struct ld_seg *seg)
 	seg->l2_scopes = (struct ld_scope *)(base + h->l2_scopes_at);
 	seg->sketch.words = (_Atomic uint64_t *)(base + h->sketch_at);
 	seg->sketch.line_mask = h->sketch_lines - 1;
+	seg->limiter = (struct ld_limiter){ (struct ld_limiter_head *)(base + h->limiter_at),
+		(struct ld_limiter_set *)(base + h->limiter_at + sizeof(struct ld_limiter_head)), ld_limiter_sets(h->params.limit_rows) };
 }
 
 void ld_seg_init(struct ld_seg *seg)
@@ -158,8 +162,8 @@ static int is_ours(const struct ld_seg_header *h, uint64_t file_size, const stru
 	if (plan(&h->params, &planned) != file_size || planned.slots_at != h->slots_at || planned.tenants_at != h->tenants_at ||
 	    planned.tenant_index_at != h->tenant_index_at ||
 	    planned.scopes_at != h->scopes_at || planned.barriers_at != h->barriers_at || planned.stamps_at != h->stamps_at ||
-	    planned.barrier_walls_at != h->barrier_walls_at || planned.l2_scopes_at != h->l2_scopes_at || planned.sketch_at != h->sketch_at ||
-	    planned.sketch_lines != h->sketch_lines)
+	    planned.barrier_walls_at != h->barrier_walls_at || planned.l2_scopes_at != h->l2_scopes_at || planned.breakers_at != h->breakers_at ||
+	    planned.sketch_at != h->sketch_at || planned.sketch_lines != h->sketch_lines || planned.limiter_at != h->limiter_at)
 		return 0;
 	if (ld_clock_boot_id(boot) != 0 || memcmp(boot, h->boot_id, sizeof(boot)) != 0)
 		return 0;
@@ -274,6 +278,9 @@ static int fill_header(struct ld_seg *seg, const struct ld_seg_place *place, con
 		atomic_store(&h->l2_raised_ms, (uint64_t)h->made_ms);
 		atomic_store(&h->l2_invalid_ms, seg->first_invalid_ms);
 	}
+	/* A new segment is a cold host. */
+	point_into(seg);
+	ld_limiter_half_until(&seg->limiter, h->made_ms + LD_LIMIT_COLD_MS);
 	return 0;
 }
 

@@ -28,6 +28,7 @@
 #include "shm/barrier.h"
 #include "shm/breakers.h"
 #include "shm/gate.h"
+#include "shm/limiter.h"
 #include "shm/retry.h"
 #include "shm/sketch.h"
 #include "shm/tenants.h"
@@ -71,6 +72,8 @@ struct ld_seg_params {
 	uint64_t sweep_ms;
 	uint32_t slots, readers, tenants;
 	uint32_t writable;            /* store mapped writable */
+	uint32_t limit_rows;          /* rows of the limiter, at least */
+	uint32_t reserved;
 	uint64_t outbox_rows;         /* bounds of the outbox: rows, bytes of entries that wait, time that one waits */
 	uint64_t outbox_b;
 	uint64_t outbox_age_ms;
@@ -89,7 +92,7 @@ struct ld_seg_header {
 	int64_t made_ms;              /* boot clock */
 	int64_t made_wall_ms;
 	struct ld_seg_params params;
-	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, breakers_at, sketch_at;
+	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, breakers_at, sketch_at, limiter_at;
 	uint64_t sketch_lines;
 
 	/* Read by every call; written seldom. */
@@ -157,6 +160,7 @@ struct ld_seg {
 	_Atomic uint64_t *barrier_walls; /* beside them too: wall clock when the barrier was raised, 0 = it was not */
 	struct ld_scope *l2_scopes;   /* invalidation times of spaces, with wall clocks for sequences; written under the writer gate */
 	struct ld_sketch sketch;
+	struct ld_limiter limiter;
 	int32_t slot;                 /* ours; -1 = none */
 	uint32_t incarnation;
 	uint64_t self;                /* our number in gates and roles; 0 without a slot */

@@ -27,12 +27,10 @@ enum ld_host_counter {
 	LD_HOST_COUNTERS
 };
 
-/** Processes add to one of these copies each, so that they seldom write the same cache line; readers add them up. */
-enum { LD_STRIPES = 4, LD_TENANT_ROW = 1408 };
-/** Counters of a stripe, rounded up to whole cache lines: the first eight of each stripe, which a hit or a set counts in, share one. */
-enum { LD_STRIPE_COUNTERS = (LD_TENANT_COUNTERS + 7) / 8 * 8 };
+/** Processes add to one of these copies each, so that they seldom write the same cache line; readers add them up. A copy is whole cache lines. */
+enum { LD_STRIPES = 4, LD_STRIPE_COUNTERS = (LD_TENANT_COUNTERS + 7) / 8 * 8, LD_TENANT_ROW = 128 + LD_STRIPES * LD_STRIPE_COUNTERS * 8 };
 
-/** 1,408 bytes. tag: hash of the name; written, with the name, before the row is in the index. */
+/** Whole cache lines too. tag: hash of the name; written, with the name, before the row is in the index. */
 struct ld_tenant_row {
 	_Atomic uint64_t tag;
 	_Atomic uint32_t ready;           /* 1: the index names it; release, pairs with the acquire of whoever lists rows */
@@ -43,7 +41,7 @@ struct ld_tenant_row {
 	_Atomic uint64_t entries;         /* mirror of the account in the store; written under the writer gate */
 	_Atomic uint64_t bytes;
 	_Atomic uint64_t l2_invalid_ms;   /* wall clock: what L2 has of the tenant from before it is not given out; 0 = none */
-	char pad[LD_TENANT_ROW - 120 - LD_STRIPES * LD_STRIPE_COUNTERS * 8];
+	char pad[128 - 120];
 	_Atomic uint64_t counters[LD_STRIPES][LD_STRIPE_COUNTERS];
 };
 _Static_assert(sizeof(struct ld_tenant_row) == LD_TENANT_ROW, "layout");

@@ -79,3 +79,8 @@ multi_tests += tests/multi/test_outbox
 tests_multi_test_outbox_SOURCES = tests/multi/test_outbox.c $(multi_lib)
 tests_multi_test_outbox_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_outbox_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_limiter
+tests_multi_test_limiter_SOURCES = tests/multi/test_limiter.c $(multi_lib)
+tests_multi_test_limiter_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_limiter_LDADD = $(fault_libs)

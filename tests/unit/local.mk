@@ -129,6 +129,11 @@ tests_unit_test_gate_fault_SOURCES = tests/unit/test_gate.c
 tests_unit_test_gate_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_gate_fault_LDADD = $(fault_libs)
 
+unit_tests += tests/unit/test_limit tests/unit/test_limit-fault
+tests_unit_test_limit_fault_SOURCES = tests/unit/test_limit.c
+tests_unit_test_limit_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_limit_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_limiter tests/unit/test_limiter-fault
 tests_unit_test_limiter_fault_SOURCES = tests/unit/test_limiter.c
 tests_unit_test_limiter_fault_CPPFLAGS = $(fault_cppflags)
