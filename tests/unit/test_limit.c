@@ -120,16 +120,18 @@ static void test_tenants_and_subkeys(void **state)
 	assert_int_equal(greedy(box->tenant, "ann"), 4);
 	assert_int_equal(greedy(again, "ann"), 0);
 	assert_int_equal(take(box->tenant, "bob", 3), 0);
+	/* The sub-key of the call counts where there is no other. */
+	call.subkey = "ann";
+	assert_int_equal(larder_limit_take(box->tenant, NULL, 1, &call, NULL), LARDER_E_LIMIT);
 	/* The tenant has three left, bob has one: the one that refuses takes nothing from the other. */
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(take(again, "bob", 2), LARDER_E_LIMIT);
 	assert_int_equal(greedy(again, "bob"), 1);
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(take(box->tenant, "eve", 3), LARDER_E_LIMIT);
+	assert_int_equal(larder_limit_take(box->tenant, "eve", 1, &call, NULL), 0);
 	call.subkey = "eve";
-	assert_int_equal(larder_limit_take(box->tenant, NULL, 2, &call, NULL), 0);
-	call.subkey = "ann";
-	assert_int_equal(larder_limit_take(box->tenant, "eve", 1, &call, NULL), LARDER_E_LIMIT);
+	assert_int_equal(larder_limit_take(box->tenant, NULL, 1, &call, NULL), 0);
 	assert_int_equal(greedy(box->tenant, NULL), 0);
 	/* Another tenant, and its ann, have their own. */
 	assert_int_equal(greedy(other, "ann"), 4);
@@ -327,32 +329,76 @@ static void test_processes_count_together(void **state)
 	assert_int_equal(greedy(box->tenant, NULL), 6);
 }
 
-static void test_cold_from_outside(void **state)
+/* One bucket asked for twice looks good until the second charge: what a race of two calls would do. The first is given back. */
+static void test_given_back(void **state)
 {
-	const struct ld_limit_ask asks[] = { { 1, { INT64_C(1000000), 8, 1 } }, { 2, { INT64_C(1000000), 100, 0 } } };
+	const struct ld_limit_ask asks[] = { { 1, { INT64_C(1000000), 3, 0 } }, { 2, { INT64_C(1000000), 3, 0 } }, { 2, { INT64_C(1000000), 3, 0 } } };
+	const struct ld_limit_ask both[] = { { 2, { INT64_C(500000), 3, 0 } }, { 1, { INT64_C(1000000), 3, 0 } } };
 	struct box *box = *state;
-	struct ld_way way = { 0, 0 };
-	int64_t retry_ms;
-	unsigned taken = 0;
 	struct ld_key key;
+	int64_t retry_ms;
 
 	box_open(box, NULL);
 	key = (struct ld_key){ .tenant = box->tenant->name, .tenant_tag = box->tenant->tag, .row_hint = &box->tenant->row_hint };
-	/* The segment is new: half the burst, for this rule. */
-	while (ld_store_limit(box->cache->store, &key, &way, asks, 2, 1, &retry_ms) == 0)
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(ld_store_limit(box->cache->store, &key, NULL, asks, 3, 2, &retry_ms), LARDER_E_LIMIT);
+	assert_int_equal(ld_store_limit(box->cache->store, &key, NULL, asks, 3, 1, &retry_ms), 0);
+	assert_int_equal(ld_store_limit(box->cache->store, &key, NULL, asks, 1, 2, &retry_ms), 0);
+	assert_int_equal(ld_store_limit(box->cache->store, &key, NULL, asks + 1, 1, 1, &retry_ms), 0);
+	/* Of two that refuse, the longer time counts. */
+	assert_int_equal(ld_store_limit(box->cache->store, &key, NULL, &both[0], 1, 2, &retry_ms), LARDER_E_LIMIT);
+	assert_in_range(retry_ms, 900000, 1000001);
+	assert_int_equal(ld_store_limit(box->cache->store, &key, NULL, both, 2, 2, &retry_ms), LARDER_E_LIMIT);
+	assert_in_range(retry_ms, 1900000, 2000001);
+}
+
+/* Takes of a rule that minds a cold host, beside one that does not. */
+static int take_cold(struct box *box, unsigned count)
+{
+	const struct ld_limit_ask asks[] = { { 1, { INT64_C(1000000), 8, 1 } }, { 2, { INT64_C(1000000), 100, 0 } } };
+	struct ld_key key = { .tenant = box->tenant->name, .tenant_tag = box->tenant->tag, .row_hint = &box->tenant->row_hint };
+	int64_t retry_ms;
+
+	return ld_store_limit(box->cache->store, &key, NULL, asks, count, 1, &retry_ms);
+}
+
+static unsigned greedy_cold(struct box *box)
+{
+	unsigned taken = 0;
+
+	while (take_cold(box, 2) == 0)
 		taken++;
-	assert_int_equal(taken, 4);
-	assert_int_equal(ld_store_limit(box->cache->store, &key, &way, asks, 0, 1, &retry_ms), 0);
-	assert_int_equal(ld_store_limit(box->cache->store, &key, &way, asks, LD_LIMIT_ASKS + 1, 1, &retry_ms), LARDER_E_BUG);
+	return taken;
+}
+
+static void test_a_cold_host(void **state)
+{
+	struct box *box = *state;
+#ifdef LARDER_FAULTS
+	const int64_t long_ms = 100000000;
+	char path[256];
+#endif
+
+	box_open(box, NULL);
+	assert_int_equal(take_cold(box, 0), 0);
+	assert_int_equal(take_cold(box, LD_LIMIT_ASKS + 1), LARDER_E_BUG);
+	/* The segment is new: half the burst. */
+	assert_int_equal(greedy_cold(box), 4);
 	assert_int_equal(ld_store_limit_half(box->cache->store, 1000), 0);
 #ifdef LARDER_FAULTS
-	atomic_fetch_add(&box->plan->boot_shift_ms, LD_LIMIT_COLD_MS + INT64_C(100000000));
-	for (taken = 0; ld_store_limit(box->cache->store, &key, &way, asks, 2, 1, &retry_ms) == 0; taken++)
-		;
-	assert_int_equal(taken, 8);
-	assert_int_equal(ld_store_limit_half(box->cache->store, 1000), 0);
-	atomic_fetch_add(&box->plan->boot_shift_ms, 999);
-	assert_int_equal(ld_store_limit(box->cache->store, &key, &way, asks, 1, 1, &retry_ms), LARDER_E_LIMIT);
+	atomic_fetch_add(&box->plan->boot_shift_ms, long_ms);
+	assert_int_equal(greedy_cold(box), 8);
+	/* As after the breaker has closed. */
+	atomic_fetch_add(&box->plan->boot_shift_ms, long_ms);
+	assert_int_equal(ld_store_limit_half(box->cache->store, 60000), 0);
+	assert_int_equal(greedy_cold(box), 4);
+	/* The store is made anew, because its file is gone: there is nothing in it. */
+	atomic_fetch_add(&box->plan->boot_shift_ms, long_ms);
+	assert_int_equal(unlink(box_path(box, "larder.1.mdb", path)), 0);
+	assert_int_equal(box_set(box, "name", "value"), 0);
+	assert_int_equal(greedy_cold(box), 4);
+	atomic_fetch_add(&box->plan->boot_shift_ms, LD_LIMIT_COLD_MS + long_ms);
+	assert_int_equal(greedy_cold(box), 8);
 #endif
 }
 
@@ -370,7 +416,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_subkey_is_kept, begin, end),
 		cmocka_unit_test_setup_teardown(test_tags, begin, end),
 		cmocka_unit_test_setup_teardown(test_processes_count_together, begin, end),
-		cmocka_unit_test_setup_teardown(test_cold_from_outside, begin, end),
+		cmocka_unit_test_setup_teardown(test_given_back, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_cold_host, begin, end),
 	};
 
 	return cmocka_run_group_tests_name("limit", tests, NULL, NULL);

@@ -124,6 +124,7 @@ static void test_parts_do_not_overlap(void **state)
 	assert_true(h->limiter_at >= h->sketch_at + h->sketch_lines * 64);
 	assert_true(h->total_size >= h->limiter_at + ld_limiter_size(params.limit_rows));
 	assert_int_equal(h->limiter_at % 128, 0);
+	assert_int_equal(seg.limiter.head->half_until_ms, h->made_ms + LD_LIMIT_COLD_MS);
 	ld_seg_detach(&seg);
 }
 
