@@ -195,10 +195,118 @@ LARDER_API LARDER_CHECK int larder_inspect_clear(larder_inspector *inspector, co
 LARDER_API LARDER_CHECK int larder_inspect_restore(larder_inspector *inspector, const struct larder_entry *entry);
 
 /**
+ * Transitions of a breaker of one kind: "opened-failures", "opened-errors", "opened-slow", "half-opened", "reopened", "closed",
+ * "forced-open", "closed-by-hand", "reset".
+ */
+struct larder_transition {
+	const char *name;
+	uint64_t count;
+};
+
+/**
+ * A circuit breaker. Everything is borrowed for the callback. Each number is right by itself, they need not be of one moment.
+ *
+ * name      address of L2, or the tenant whose breaker is its own; "shared" for the one that many share when the table is full; "(unnamed)"
+ *           while the process that made it has not written its name
+ * state     "closed", "open", "half-open", "forced-open"
+ * retry_after_ms  until a call is let through; 0 = now, -1 = not before it is closed by hand
+ * failures_in_row, window_  since it closed; 0 unless it is closed. The window is this process's LARDER_BREAKER_WINDOW_MS long
+ * successes probes in a row that succeeded, of those that close it; 0 unless it is half-open
+ */
+struct larder_breaker {
+	const char *name;
+	const char *state;
+	int64_t retry_after_ms;
+	uint32_t failures_in_row;
+	uint32_t successes;
+	uint32_t window_calls, window_failures, window_slow;
+	uint32_t transition_count;
+	const struct larder_transition *transitions; /**< one for each kind, in a fixed order */
+	uint64_t refused;          /**< calls kept from L2 */
+	uint64_t failures;         /**< calls that counted as failed */
+	uint64_t slow;             /**< calls that counted as slow */
+	uint64_t neutral;          /**< calls that taught nothing */
+	uint64_t probes;           /**< calls let through as a probe */
+	uint64_t probes_lost;      /**< probes that were not reported in their time: their process died or stopped */
+	uint64_t late_reports;     /**< of an earlier state: they changed nothing */
+	int64_t opened_ms, half_opened_ms, closed_ms; /**< ago, the last of each; -1 = never */
+};
+typedef int (*larder_breaker_info_fn)(void *ctx, const struct larder_breaker *breaker);
+
+/**
+ * One call for each breaker of the cache, those that no process uses any more included; fn may call larder.
+ *
+ * Returns   0; what fn returned if not 0; LARDER_UNAVAILABLE; LARDER_E_USAGE
+ */
+LARDER_API LARDER_CHECK int larder_inspect_breakers(larder_inspector *inspector, larder_breaker_info_fn fn, void *ctx);
+
+enum larder_breaker_order {
+	LARDER_BREAKER_ORDER_OPEN = 1,  /**< refuse every call until it is closed or reset by hand */
+	LARDER_BREAKER_ORDER_CLOSE = 2, /**< let every call through; failures are counted anew, and may open it again */
+	LARDER_BREAKER_ORDER_RESET = 3  /**< as new, its statistics zeroed */
+};
+
+/**
+ * Order a breaker, for all processes at once. What was so already stays as it is. A transition is logged, and told to the
+ * callback of the options that the inspector was opened with.
+ *
+ * name      as larder_inspect_breakers() tells it; NULL = every one
+ *
+ * Returns   0; LARDER_MISS there is no such breaker (with NULL: none at all); LARDER_UNAVAILABLE; LARDER_E_USAGE
+ */
+LARDER_API LARDER_CHECK int larder_inspect_breaker_force(larder_inspector *inspector, const char *name, enum larder_breaker_order order);
+
+/**
+ * The outbox: what L2 has not been told yet. Set size to sizeof before the call. The first six are of one snapshot, and
+ * enqueued = acknowledged + failed + dropped + coalesced + pending.
+ */
+struct larder_outbox {
+	size_t size;
+	uint64_t enqueued;         /**< sets and deletes that were to be told */
+	uint64_t acknowledged;     /**< taken by L2 */
+	uint64_t failed;           /**< refused by L2 for good */
+	uint64_t dropped;          /**< given up: over the bounds, or too old */
+	uint64_t coalesced;        /**< replaced by a newer write of the same key */
+	uint64_t pending;          /**< waiting */
+	uint64_t pending_bytes;    /**< of entries that are kept for pending sets */
+	uint64_t rows_max;         /**< bounds in force: of pending, */
+	uint64_t bytes_max;        /**< of pending_bytes, */
+	int64_t age_max_ms;        /**< of the oldest */
+	int64_t oldest_ms;         /**< age of the oldest pending one; 0 = none. Beyond 2,000 rows as of the last pass over all */
+	const char *teller;        /**< "none"; the process that tells L2: "live", "stopped" (a signal stopped it: nobody else tells), "dead" */
+	int32_t teller_pid;        /**< 0 = nobody */
+	int32_t reserved;
+	int64_t sending_ms;        /**< so long from now at most requests of it may be on their way; 0 = none */
+};
+LARDER_API LARDER_CHECK int larder_inspect_outbox(larder_inspector *inspector, struct larder_outbox *ret_outbox);
+
+/** A write that waits, as it would be told now; no value. Pointers are borrowed for the callback. */
+struct larder_outbox_row {
+	const char *tenant;
+	const char *op;            /**< "set", "delete" */
+	unsigned char digest[LARDER_DIGEST_SIZE];
+	int64_t created_ms;        /**< wall clock, when it was written */
+	int64_t age_ms;
+	uint64_t value_len;        /**< of a set */
+	int64_t left_ms;           /**< of a set: until its TTL ends */
+	uint64_t sequence;         /**< write transaction, growing */
+};
+typedef int (*larder_outbox_fn)(void *ctx, const struct larder_outbox_row *row);
+/**
+ * Walk them in the order of keys, in slices of at most 200; fn runs outside any transaction. tenant NULL = all.
+ * Returns 0; what fn returned if not 0; LARDER_UNAVAILABLE; LARDER_E_TENANT, LARDER_E_USAGE.
+ */
+LARDER_API LARDER_CHECK int larder_inspect_outbox_each(larder_inspector *inspector, const char *tenant, larder_outbox_fn fn, void *ctx);
+
+/**
  * Do the background work of the cache for at most wait_ms, waiting for work included: evict, sweep, clear dead readers and
  * slots. For a process of its own (`larder agent`) beside servers that run with LARDER_THREADS=off.
  *
- * Returns   0 it did the work, or waited for some; LARDER_EXISTS another live process has the role; LARDER_UNAVAILABLE
+ * Where LARDER_L2_URL is set, the first call starts a thread that tells L2 what the outbox holds, while no other process does,
+ * until the inspector is closed: a slow L2 must not keep the evictor waiting. It needs no secret.
+ *
+ * Returns   0 it did the work, or waited for some; LARDER_EXISTS another live process has the role; LARDER_UNAVAILABLE;
+ *           LARDER_E_SETTINGS those of L2 are wrong, the log has why; LARDER_E_NOMEM
  */
 LARDER_API LARDER_CHECK int larder_inspect_work(larder_inspector *inspector, uint32_t wait_ms);
 

@@ -472,7 +472,7 @@ LARDER_API LARDER_CHECK int larder_list(larder_tenant *tenant, const char *space
 
 /**
  * Counters since the segment was made or reset, of all processes of the host; then the present fill.
- * Set size to sizeof(struct larder_stats) before the call.
+ * Set size to sizeof(struct larder_stats) before the call: a program that was built with a shorter struct gets what that one had.
  */
 struct larder_stats {
 	size_t size;
@@ -497,6 +497,25 @@ struct larder_stats {
 	uint64_t used_bytes;       /**< pages in use x page size */
 	uint64_t size_bytes;       /**< LARDER_SIZE */
 	double hit_ratio;          /**< (hits + stale_hits + absent_hits) / (gets - bypassed - get_errors), 0 when there are none */
+	/* The second level. One call may be several requests, but is counted once, by how it ended. */
+	uint64_t l2_hits;          /**< calls that found a value */
+	uint64_t l2_misses;        /**< calls that found none */
+	uint64_t l2_writes;        /**< sets and deletes that L2 has taken */
+	uint64_t l2_timeouts;      /**< not answered in time */
+	uint64_t l2_unreachable;   /**< no connection, or one that broke */
+	uint64_t l2_errors;        /**< 5xx */
+	uint64_t l2_throttled;     /**< 429 */
+	uint64_t l2_denied;        /**< 401 or 403 */
+	uint64_t l2_rejected;      /**< another 4xx, or a redirect */
+	uint64_t l2_bad_bodies;    /**< answers that could not be read */
+	uint64_t l2_refused;       /**< kept from L2 by the open breaker */
+	uint64_t l2_busy;          /**< no free connection, or too many of the host under way */
+	uint64_t l2_limited;       /**< kept from L2 by the tenant's limit */
+	uint64_t l2_retries;       /**< requests that were repeated */
+	uint64_t l2_bytes_in;      /**< of bodies from L2 */
+	uint64_t l2_bytes_out;     /**< of bodies to L2 */
+	uint64_t l2_ms;            /**< spent waiting for L2 */
+	double l2_hit_ratio;       /**< l2_hits / (l2_hits + l2_misses), 0 when there are none */
 };
 
 /** Returns 0; LARDER_UNAVAILABLE; LARDER_E_CLOSED, LARDER_E_USAGE. The tenant's has its entries and bytes, and its quota as size. */
@@ -505,6 +524,85 @@ LARDER_API LARDER_CHECK int larder_tenant_get_stats(larder_tenant *tenant, struc
 
 /** Set the counters of all tenants to zero. Counts made meanwhile by other processes may be lost. */
 LARDER_API LARDER_CHECK int larder_stats_reset(larder *cache);
+
+enum larder_health_level {
+	LARDER_HEALTH_OK = 0,
+	LARDER_HEALTH_DEGRADED = 1, /**< it serves, but not as it should: see larder_health() */
+	LARDER_HEALTH_DOWN = 2      /**< neither tier serves */
+};
+
+/**
+ * One step of a health check.
+ *
+ * result    LARDER_OK; LARDER_MISS what was written before is not there; LARDER_UNAVAILABLE or LARDER_E_L2 with the reason;
+ *           LARDER_E_CORRUPT another value is there; LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO
+ * reason    enum larder_reason, LARDER_REASON_NONE where the result says it all
+ * took_us   how long it took; -1 it was not made, and result is that of the step before
+ */
+struct larder_health_step {
+	int32_t result;
+	int32_t reason;
+	int64_t took_us;
+};
+
+/**
+ * One tier: a value was written under a key of its own, read back, and removed.
+ *
+ * asked     0: there is no such tier, all else is 0
+ * reads     1: what was written was read back; or nothing could be written, and a read was answered with a miss
+ * writes    1: the value was written, and removed
+ */
+struct larder_health_tier {
+	int32_t asked;
+	int32_t reads;
+	int32_t writes;
+	int32_t reserved;
+	struct larder_health_step write;
+	struct larder_health_step read;
+	struct larder_health_step removal;
+};
+
+/** How a cache fares. Set size to sizeof(struct larder_health) before the call. */
+struct larder_health {
+	size_t size;
+	int32_t level;             /**< enum larder_health_level */
+	int32_t on;                /**< 0 after `larder off`, or with LARDER_ENABLED=0 */
+	struct larder_health_tier l1;
+	struct larder_health_tier l2;
+	int32_t breaker;           /**< enum larder_breaker_state of L2's, after the check; -1 = there is no L2, or it cannot be seen */
+	int32_t evictor_pid;       /**< who does the background work; 0 = nobody */
+	int64_t breaker_retry_ms;  /**< until it lets a call through; 0 = now, -1 = not before it is closed by hand */
+	int64_t evictor_beat_ms;   /**< since the last sign of life of that process; -1 = never, or it cannot be seen */
+	uint64_t outbox_pending;   /**< writes that L2 has not been told yet */
+	int64_t outbox_oldest_ms;  /**< age of the oldest of them; 0 = none */
+	char reason[256];          /**< why it is not ok, the worst first, in one line; empty when it is */
+};
+
+/**
+ * Check a cache by using it: write, read and remove a value of 64 bytes under a random name of the reserved tenant
+ * "larder-health", space "health", in this host's store, and where LARDER_L2_URL is set in L2 itself, past store and outbox.
+ * With LARDER_L2_WRITE=off L2 is only read from. Each step is counted in that tenant's counters. What a check that was killed
+ * leaves behind is gone ten seconds later, in both tiers.
+ *
+ *     down      neither reading nor writing works in the store, and there is no L2, or neither works there
+ *     degraded  otherwise, when one of these holds:
+ *               a step failed in either tier;
+ *               the breaker of L2 is not closed;
+ *               the process that does the background work gave no sign of life for 5 s - not with LARDER_EVICTOR=inline, nor
+ *               asked by a process that does such work itself and has been attached for less than that;
+ *               a write has waited for over 60 s to be told to L2;
+ *               the cache is switched off: its store is not judged then, for it does not store, by order
+ *     ok        otherwise
+ *
+ * The breaker lets these calls through as any other: an open one refuses them, and one that is due takes the first as its
+ * probe. After a time-out, a refused connection or a refusal of the breaker no further step is made in L2.
+ *
+ * Returns   0 with all fields written, however the cache fares; LARDER_E_NOMEM, LARDER_E_CLOSED, LARDER_E_USAGE with nothing
+ *           written
+ * Blocks    up to LARDER_WRITE_WAIT_MS for each step in the store; LARDER_L2_SET_MS, _GET_MS and _DELETE_MS in L2
+ * Threads   any    Fork  any process    Since  0.1
+ */
+LARDER_API LARDER_CHECK int larder_health(larder *cache, struct larder_health *ret_health);
 
 /** A short text for a result; never NULL; static. */
 LARDER_API const char *larder_strerror(int result);
