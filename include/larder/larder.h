@@ -595,7 +595,7 @@ struct larder_health {
  *     ok        otherwise
  *
  * The breaker lets these calls through as any other: an open one refuses them, and one that is due takes the first as its
- * probe. After a time-out, a refused connection or a refusal of the breaker no further step is made in L2.
+ * probe. After a time-out, a connection that could not be made, or a refusal of the breaker no further step is made in L2.
  *
  * Returns   0 with all fields written, however the cache fares; LARDER_E_NOMEM, LARDER_E_CLOSED, LARDER_E_USAGE with nothing
  *           written

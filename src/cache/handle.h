@@ -67,8 +67,13 @@ struct larder_tenant {
 
 struct larder_inspector {
 	uint64_t magic;
+	struct ld_settings settings;       /* without the secret */
 	struct ld_store *store;
 	_Atomic uint64_t row_hint;
+	larder_breaker_fn on_breaker;      /* of the options */
+	void *on_breaker_ctx;
+	struct ld_l2 *l2;                  /* both made by the first larder_inspect_work(), where there is a second level */
+	struct ld_drain *drain;
 };
 
 /** Words of LARDER_L2_WRITE. */
@@ -80,6 +85,11 @@ void ld_drain_start_if(larder *cache);
 static inline int ld_is_cache(const larder *cache)
 {
 	return cache && cache->magic == LD_CACHE_MAGIC;
+}
+
+static inline int ld_is_inspector(const larder_inspector *inspector)
+{
+	return inspector && inspector->magic == LD_INSPECTOR_MAGIC;
 }
 
 static inline int ld_is_tenant(const larder_tenant *tenant)
@@ -142,7 +152,7 @@ int ld_owner_of(const struct larder_options *options, struct ld_store_config *co
 /** The problems as a text for ret_why; frees them. */
 void ld_give_why(struct ld_problems *problems, int rc, char **ret_why);
 
-/** Counters to the public struct. */
+/** Counters to the public struct, but for its size. */
 void ld_fill_stats(const struct ld_tallies *tallies, struct larder_stats *stats);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * The inspector of inspect.h: attach to a cache that is there, without a secret, and look at it through the store.
  */
-#include "cache/handle.h"
+#include "cache/second.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,21 +11,18 @@
 #include "base/errors.h"
 #include "base/mem.h"
 #include "base/text.h"
-
-static int is_inspector(const larder_inspector *inspector)
-{
-	return inspector && inspector->magic == LD_INSPECTOR_MAGIC;
-}
+#include "l2/drain.h"
 
 static int open_store(const struct larder_options *options, larder_inspector *inspector, struct ld_problems *problems)
 {
-	struct ld_settings settings;
+	struct ld_settings *settings = &inspector->settings;
 	struct ld_store_config config;
 	struct ld_shared *shared = NULL;
-	int rc = ld_settings_read(options, &settings, problems, NULL, NULL);
+	int rc = ld_settings_read(options, settings, problems, NULL, NULL);
 
+	ld_settings_wipe_secret(settings);
 	if (rc == 0) {
-		ld_store_config_of(&settings, options, LD_ROLE_INSPECTOR, &config);
+		ld_store_config_of(settings, options, LD_ROLE_INSPECTOR, &config);
 		rc = ld_owner_of(options, &config, problems);
 	}
 	if (rc == 0)
@@ -38,7 +35,6 @@ static int open_store(const struct larder_options *options, larder_inspector *in
 		if (rc == LARDER_MISS && problems->count == 0)
 			ld_problem(problems, "%s: there is no cache named %s here", config.dir, config.name);
 	}
-	ld_settings_free(&settings);
 	return rc;
 }
 
@@ -58,8 +54,13 @@ int larder_inspect_open(const struct larder_options *options, larder_inspector *
 	rc = open_store(options, inspector, &problems);
 	ld_give_why(&problems, rc, ret_why);
 	if (rc != 0) {
+		ld_settings_free(&inspector->settings);
 		free(inspector);
 		return rc;
+	}
+	if (options && options->size >= sizeof(*options)) {
+		inspector->on_breaker = options->breaker;
+		inspector->on_breaker_ctx = options->breaker_ctx;
 	}
 	inspector->magic = LD_INSPECTOR_MAGIC;
 	*ret_inspector = inspector;
@@ -68,10 +69,18 @@ int larder_inspect_open(const struct larder_options *options, larder_inspector *
 
 void larder_inspect_close(larder_inspector *inspector)
 {
-	if (!is_inspector(inspector) || ld_registry_lock() != 0)
+	if (!ld_is_inspector(inspector))
+		return;
+	/* The teller may wait for an answer of L2: not under the lock. */
+	ld_drain_free(inspector->drain);
+	ld_l2_free(inspector->l2);
+	inspector->drain = NULL;
+	inspector->l2 = NULL;
+	if (ld_registry_lock() != 0)
 		return;
 	ld_registry_drop(inspector->store);
 	ld_registry_unlock();
+	ld_settings_free(&inspector->settings);
 	inspector->magic = 0;
 	free(inspector);
 }
@@ -113,7 +122,7 @@ int larder_inspect_entries(larder_inspector *inspector, const struct larder_filt
 	struct ld_scan scan = { NULL, NULL, 0, 0, see, progress ? see_progress : NULL, &filtered };
 
 	filter = filtered.filter;
-	if (!is_inspector(inspector))
+	if (!ld_is_inspector(inspector))
 		return LARDER_E_CLOSED;
 	if (!fn || filter->size < sizeof(*filter) || filter->states & ~LARDER_IS_ANY || filter->flags & ~LARDER_INSPECT_VALUES)
 		return LARDER_E_USAGE;
@@ -157,7 +166,7 @@ int larder_inspect_restore(larder_inspector *inspector, const struct larder_entr
 	struct ld_key key;
 	int rc;
 
-	if (!is_inspector(inspector))
+	if (!ld_is_inspector(inspector))
 		return LARDER_E_CLOSED;
 	if (!entry || (!entry->value && !entry->absent && entry->value_len != 0))
 		return LARDER_E_USAGE;
@@ -183,7 +192,7 @@ int larder_inspect_restore(larder_inspector *inspector, const struct larder_entr
 
 int larder_inspect_summary(larder_inspector *inspector, struct larder_summary *ret_summary)
 {
-	if (!is_inspector(inspector))
+	if (!ld_is_inspector(inspector))
 		return LARDER_E_CLOSED;
 	if (!ret_summary || ret_summary->size < sizeof(*ret_summary))
 		return LARDER_E_USAGE;
@@ -195,7 +204,7 @@ int larder_inspect_counters(larder_inspector *inspector, larder_counter_fn fn, v
 	struct ld_tallies tallies;
 	int rc;
 
-	if (!is_inspector(inspector))
+	if (!ld_is_inspector(inspector))
 		return LARDER_E_CLOSED;
 	if (!fn)
 		return LARDER_E_USAGE;
@@ -209,12 +218,12 @@ int larder_inspect_counters(larder_inspector *inspector, larder_counter_fn fn, v
 
 int larder_inspect_slots(larder_inspector *inspector, larder_slot_fn fn, void *ctx)
 {
-	return !is_inspector(inspector) ? LARDER_E_CLOSED : fn ? ld_store_slots(inspector->store, fn, ctx) : LARDER_E_USAGE;
+	return !ld_is_inspector(inspector) ? LARDER_E_CLOSED : fn ? ld_store_slots(inspector->store, fn, ctx) : LARDER_E_USAGE;
 }
 
 int larder_inspect_readers(larder_inspector *inspector, larder_reader_fn fn, void *ctx)
 {
-	return !is_inspector(inspector) ? LARDER_E_CLOSED : fn ? ld_store_readers(inspector->store, fn, ctx) : LARDER_E_USAGE;
+	return !ld_is_inspector(inspector) ? LARDER_E_CLOSED : fn ? ld_store_readers(inspector->store, fn, ctx) : LARDER_E_USAGE;
 }
 
 struct tenants {
@@ -236,7 +245,7 @@ int larder_inspect_tenants(larder_inspector *inspector, larder_tenant_fn fn, voi
 {
 	struct tenants tenants = { fn, ctx };
 
-	if (!is_inspector(inspector))
+	if (!ld_is_inspector(inspector))
 		return LARDER_E_CLOSED;
 	return fn ? ld_store_tenants(inspector->store, see_tenant, &tenants) : LARDER_E_USAGE;
 }
@@ -244,26 +253,26 @@ int larder_inspect_tenants(larder_inspector *inspector, larder_tenant_fn fn, voi
 int larder_inspect_check(larder_inspector *inspector, int repair, larder_finding_fn fn, larder_progress_fn progress, void *ctx,
     uint64_t *ret_found)
 {
-	if (!is_inspector(inspector))
+	if (!ld_is_inspector(inspector))
 		return LARDER_E_CLOSED;
 	return ret_found ? ld_store_check(inspector->store, repair, fn, progress, ctx, ret_found) : LARDER_E_USAGE;
 }
 
 int larder_inspect_switch(larder_inspector *inspector, int on)
 {
-	return is_inspector(inspector) ? ld_store_switch(inspector->store, on) : LARDER_E_CLOSED;
+	return ld_is_inspector(inspector) ? ld_store_switch(inspector->store, on) : LARDER_E_CLOSED;
 }
 
 int larder_inspect_reset(larder_inspector *inspector)
 {
-	return is_inspector(inspector) ? ld_store_tally_reset(inspector->store) : LARDER_E_CLOSED;
+	return ld_is_inspector(inspector) ? ld_store_tally_reset(inspector->store) : LARDER_E_CLOSED;
 }
 
 int larder_inspect_clear(larder_inspector *inspector, const char *tenant, const char *space)
 {
 	const struct ld_way way = { 0, 0 };
 
-	if (!is_inspector(inspector))
+	if (!ld_is_inspector(inspector))
 		return LARDER_E_CLOSED;
 	if (!tenant && space)
 		return LARDER_E_USAGE;
@@ -274,10 +283,33 @@ int larder_inspect_clear(larder_inspector *inspector, const char *tenant, const 
 	return ld_store_clear(inspector->store, tenant, space, &way);
 }
 
+/* The teller's thread, from the first call on. The log says what is wrong with the settings: nobody reads a text here. */
+static int tell_second(larder_inspector *inspector)
+{
+	struct ld_problems problems = { 0 };
+	int rc = 0;
+
+	if (!inspector->settings.text[LD_SET_L2_URL])
+		return 0;
+	if (!inspector->drain)
+		rc = ld_second_make(&inspector->settings, inspector->on_breaker, inspector->on_breaker_ctx, inspector->store, &inspector->l2,
+		    &inspector->drain, &problems);
+	if (rc == 0)
+		ld_drain_start(inspector->drain);
+	else
+		LD_LOG(ld_store_log(inspector->store), LARDER_LOG_ERROR, "l2_not_told", NULL,
+		    LD_T("reason", problems.text ? problems.text : larder_strerror(rc)),);
+	ld_problems_free(&problems);
+	return rc;
+}
+
 int larder_inspect_work(larder_inspector *inspector, uint32_t wait_ms)
 {
-	if (!is_inspector(inspector))
+	int rc;
+
+	if (!ld_is_inspector(inspector))
 		return LARDER_E_CLOSED;
 	ld_store_is_agent(inspector->store);
-	return ld_store_work(inspector->store, wait_ms);
+	rc = tell_second(inspector);
+	return rc != 0 ? rc : ld_store_work(inspector->store, wait_ms);
 }

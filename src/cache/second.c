@@ -64,26 +64,38 @@ int ld_second_check(const struct ld_settings *settings, struct ld_problems *prob
 	return ld_http_config_check(&config.http, problems);
 }
 
-int ld_second_open(larder *cache, const struct larder_options *options, struct ld_problems *problems)
+int ld_second_make(const struct ld_settings *settings, larder_breaker_fn on_breaker, void *on_breaker_ctx, struct ld_store *store,
+    struct ld_l2 **ret_l2, struct ld_drain **ret_drain, struct ld_problems *problems)
 {
 	struct ld_l2_config config;
+	struct ld_drain *drain;
+	struct ld_l2 *l2;
 	int rc;
+
+	config_of(settings, &config);
+	config.on_breaker = on_breaker;
+	config.on_breaker_ctx = on_breaker_ctx;
+	rc = ld_l2_new(&config, store, ld_store_log(store), &l2, problems);
+	if (rc != 0)
+		return rc;
+	drain = ld_drain_new(l2, store, ld_store_log(store));
+	if (!drain) {
+		ld_l2_free(l2);
+		return LARDER_E_NOMEM;
+	}
+	*ret_l2 = l2;
+	*ret_drain = drain;
+	return 0;
+}
+
+int ld_second_open(larder *cache, const struct larder_options *options, struct ld_problems *problems)
+{
+	int given = options && options->size >= sizeof(*options);
 
 	if (!cache->settings.text[LD_SET_L2_URL])
 		return 0;
-	config_of(&cache->settings, &config);
-	if (options && options->size >= sizeof(*options)) {
-		config.on_breaker = options->breaker;
-		config.on_breaker_ctx = options->breaker_ctx;
-	}
-	rc = ld_l2_new(&config, cache->store, cache->log, &cache->l2, problems);
-	if (rc != 0)
-		return rc;
-	cache->drain = ld_drain_new(cache->l2, cache->store, cache->log);
-	if (cache->drain)
-		return 0;
-	ld_second_close(cache);
-	return LARDER_E_NOMEM;
+	return ld_second_make(&cache->settings, given ? options->breaker : NULL, given ? options->breaker_ctx : NULL, cache->store, &cache->l2,
+	    &cache->drain, problems);
 }
 
 void ld_second_close(larder *cache)

@@ -11,7 +11,10 @@
 
 /** The settings' part of it, checked: every problem by its setting's name. 0, LARDER_E_SETTINGS; 0 as well when there is no second level. */
 int ld_second_check(const struct ld_settings *settings, struct ld_problems *problems);
-/** Make client and teller of a cache whose store is open. 0, LARDER_E_SETTINGS, LARDER_E_NOMEM. */
+/** Make client and teller for a store that is open. Settings, which have an L2_URL, and store are borrowed. 0, LARDER_E_SETTINGS, LARDER_E_NOMEM. */
+int ld_second_make(const struct ld_settings *settings, larder_breaker_fn on_breaker, void *on_breaker_ctx, struct ld_store *store,
+    struct ld_l2 **ret_l2, struct ld_drain **ret_drain, struct ld_problems *problems);
+/** The same for a cache, if it has a second level. */
 int ld_second_open(larder *cache, const struct larder_options *options, struct ld_problems *problems);
 void ld_second_close(larder *cache);
 

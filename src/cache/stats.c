@@ -9,12 +9,39 @@
 
 #include "base/text.h"
 
+/* What the struct ended with when there was no second level. */
+enum { FIRST_STATS_B = offsetof(struct larder_stats, l2_hits) };
+
 static uint64_t get_counts(const struct ld_tallies *tallies)
 {
 	const uint64_t *t = tallies->tenant;
 
 	return t[LD_TC_hits] + t[LD_TC_stale_hits] + t[LD_TC_absent_hits] + t[LD_TC_misses] + t[LD_TC_unavailable] + t[LD_TC_bypassed] +
 	    t[LD_TC_get_errors];
+}
+
+static void fill_second(const uint64_t *t, struct larder_stats *stats)
+{
+	uint64_t answered = t[LD_TC_l2_hits] + t[LD_TC_l2_misses];
+
+	stats->l2_hits = t[LD_TC_l2_hits];
+	stats->l2_misses = t[LD_TC_l2_misses];
+	stats->l2_writes = t[LD_TC_l2_writes];
+	stats->l2_timeouts = t[LD_TC_l2_timeouts];
+	stats->l2_unreachable = t[LD_TC_l2_unreachable];
+	stats->l2_errors = t[LD_TC_l2_errors];
+	stats->l2_throttled = t[LD_TC_l2_throttled];
+	stats->l2_denied = t[LD_TC_l2_denied];
+	stats->l2_rejected = t[LD_TC_l2_rejected];
+	stats->l2_bad_bodies = t[LD_TC_l2_bad_bodies];
+	stats->l2_refused = t[LD_TC_l2_refused];
+	stats->l2_busy = t[LD_TC_l2_busy];
+	stats->l2_limited = t[LD_TC_l2_limited];
+	stats->l2_retries = t[LD_TC_l2_retries];
+	stats->l2_bytes_in = t[LD_TC_l2_bytes_in];
+	stats->l2_bytes_out = t[LD_TC_l2_bytes_out];
+	stats->l2_ms = t[LD_TC_l2_ms];
+	stats->l2_hit_ratio = answered ? (double)stats->l2_hits / (double)answered : 0;
 }
 
 void ld_fill_stats(const struct ld_tallies *tallies, struct larder_stats *stats)
@@ -44,19 +71,25 @@ void ld_fill_stats(const struct ld_tallies *tallies, struct larder_stats *stats)
 	stats->size_bytes = tallies->size_b;
 	asked = stats->gets - stats->bypassed - stats->get_errors;
 	stats->hit_ratio = asked ? (double)(stats->hits + stats->stale_hits + stats->absent_hits) / (double)asked : 0;
+	fill_second(t, stats);
 }
 
+/* As much as the caller's struct has room for. */
 static int fill(struct ld_store *store, const struct ld_key *key, struct larder_stats *ret_stats)
 {
+	struct larder_stats stats = { .size = 0 };
 	struct ld_tallies tallies;
 	int rc;
 
-	if (!ret_stats || ret_stats->size < sizeof(*ret_stats))
+	if (!ret_stats || ret_stats->size < FIRST_STATS_B)
 		return LARDER_E_USAGE;
 	rc = ld_store_tallies(store, key, &tallies);
-	if (rc == 0)
-		ld_fill_stats(&tallies, ret_stats);
-	return rc;
+	if (rc != 0)
+		return rc;
+	ld_fill_stats(&tallies, &stats);
+	stats.size = ret_stats->size;
+	memcpy(ret_stats, &stats, stats.size < sizeof(stats) ? stats.size : sizeof(stats));
+	return 0;
 }
 
 int larder_get_stats(larder *cache, struct larder_stats *ret_stats)

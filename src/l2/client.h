@@ -121,6 +121,9 @@ enum ld_l2_outcome ld_l2_delete(struct ld_l2 *l2, const struct ld_l2_call *call,
 /** Would a call be admitted now? 1, or 0 with the time until one may be; takes nothing. For the drainer, which waits. */
 int ld_l2_is_open(struct ld_l2 *l2, int64_t *ret_retry_after_ms);
 
+/** The host's breaker, as it is now. 0, or -1 where it cannot be seen. */
+int ld_l2_breaker(struct ld_l2 *l2, struct ld_breaker_view *ret_view);
+
 /** The longest that any call may take: after so long no request of ours is on its way any more. */
 int64_t ld_l2_longest_ms(const struct ld_l2 *l2);
 

@@ -223,28 +223,32 @@ void ld_l2_report(struct passage *passage, enum ld_l2_outcome outcome, enum ld_b
 	announce(passage, report.event);
 }
 
-/* ---- for the drainer ---- */
+/* ---- for those who look ---- */
 
 struct look {
 	struct ld_l2 *l2;
-	int64_t left_ms;
+	struct ld_breaker_view *view;
 };
 
 static int look_in(struct ld_seg *seg, int64_t now_ms, void *ctx)
 {
 	struct look *look = ctx;
-	struct ld_breaker_view view;
 
-	ld_breaker_look(&ld_breakers_row(&seg->breakers, look->l2->name, look->l2->tag)->breaker, &look->l2->config.breaker, now_ms, &view);
-	look->left_ms = view.retry_after_ms;
+	ld_breaker_look(&ld_breakers_row(&seg->breakers, look->l2->name, look->l2->tag)->breaker, &look->l2->config.breaker, now_ms, look->view);
 	return 0;
+}
+
+int ld_l2_breaker(struct ld_l2 *l2, struct ld_breaker_view *ret_view)
+{
+	struct look look = { l2, ret_view };
+
+	return ld_store_with(l2->store, INSIDE_MS, look_in, &look) == 0 ? 0 : -1;
 }
 
 int ld_l2_is_open(struct ld_l2 *l2, int64_t *ret_retry_after_ms)
 {
-	struct look look = { l2, 0 };
+	struct ld_breaker_view view;
 
-	ld_store_with(l2->store, INSIDE_MS, look_in, &look);
-	*ret_retry_after_ms = look.left_ms;
-	return look.left_ms != 0;
+	*ret_retry_after_ms = ld_l2_breaker(l2, &view) == 0 ? view.retry_after_ms : 0;
+	return *ret_retry_after_ms != 0;
 }
