@@ -280,7 +280,8 @@ static void judge(struct check *check)
 		judge_tier(check, "L1", &health->l1, 1);
 	if (health->l2.asked)
 		judge_tier(check, "L2", &health->l2, is_written(check));
-	if (health->breaker > LARDER_BREAKER_CLOSED)
+	/* A step that it refused has said so. */
+	if (health->breaker > LARDER_BREAKER_CLOSED && health->l2.write.reason != LARDER_REASON_L2_OPEN && health->l2.read.reason != LARDER_REASON_L2_OPEN)
 		because(check, health->breaker == LARDER_BREAKER_OPEN ? "the breaker is open" : "the breaker is half-open");
 	if (!health->on)
 		because(check, "the cache is switched off");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rounds of telling: take some rows, send them, settle them. Called by the thread of the process, by `larder agent` and by larder_flush(). It must never
+ * Rounds of telling: take some rows, send them, settle them. Called by the thread of a process, `larder agent` included, and by larder_flush(). It must never
  * send two writes of one key at once, nor while a predecessor's request may be on its way: the outbox's lock sees to both (l1/outbox.h).
  *
  *   killed after taking        nothing has happened.

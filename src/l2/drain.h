@@ -4,7 +4,7 @@
  * another key; so the writes of a key keep their order. What cannot be told stays, and is tried again when the breaker lets a call through.
  *
  *     in each process   ld_drain_start() at its first call      a thread, which becomes the teller when nobody else is
- *     `larder agent`    ld_drain_round() in a loop               without a thread of its own
+ *     `larder agent`    the same, for a slow L2 must not keep it from its other work
  *     larder_flush()    ld_drain_round(), or a wait for who does
  */
 #ifndef LD_L2_DRAIN_H

@@ -11,15 +11,17 @@
 
 #define STAT_OUT_OF_MEMORY (-1000)
 
-/** json NULL: print on stdout, with a heading; first: no blank line before it. */
+/** json NULL: print on stdout, with a heading; first: no blank line before it; asked: the sections were named on the command line. */
 struct stat_out {
 	larder_inspector *inspector;
 	json_t *json;
 	int first;
+	int asked;
 };
 
 int stat_cache(struct stat_out *out);
 int stat_counters(struct stat_out *out);
+int stat_l2(struct stat_out *out);
 int stat_tenants(struct stat_out *out);
 int stat_slots(struct stat_out *out);
 int stat_readers(struct stat_out *out);

@@ -19,7 +19,8 @@ static const char text[] =
 	"Evict, sweep, and clear away dead readers and processes, until SIGTERM or SIGINT:\n"
 	"for servers that run with LARDER_THREADS=off. While another process has that role\n"
 	"it stands by, and takes over when that one ends. A cache that is not there yet is\n"
-	"waited for. Events go to stderr, up to LARDER_LOG_LEVEL.\n"
+	"waited for. Where LARDER_L2_URL is set it also tells the second level what the\n"
+	"outbox holds. Events go to stderr, up to LARDER_LOG_LEVEL.\n"
 	"Exit code: 0 after SIGTERM or SIGINT.\n";
 
 struct agent {
@@ -117,7 +118,7 @@ static int work(struct agent *agent)
 		return CLI_DONE;
 	default:
 		detach(agent);
-		if (agent->once)
+		if (agent->once || result == LARDER_E_SETTINGS)
 			return cli_failed("agent", result);
 		say_waiting(agent, result, larder_reason_text(larder_reason()));
 		back_off(agent);

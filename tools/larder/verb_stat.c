@@ -6,15 +6,15 @@
 #include "stat_show.h"
 #include "verbs.h"
 
-#define SECTIONS "cache|counters|tenants|slots|readers"
+#define SECTIONS "cache|counters|l2|tenants|slots|readers"
 
 static const char text[] =
-	"Show the cache as a whole, its counters, its tenants, the processes that use it\n"
-	"and the readers of its store. A process that keeps freed pages from being used\n"
-	"again is named under READERS. --reset sets the counters to zero, after they were\n"
-	"shown.\n";
+	"Show the cache as a whole, its counters, the second level if there was one, the\n"
+	"tenants, the processes that use it and the readers of its store. A process that\n"
+	"keeps freed pages from being used again is named under READERS. --reset sets the\n"
+	"counters to zero, after they were shown.\n";
 
-static int (*const sections[])(struct stat_out *) = { stat_cache, stat_counters, stat_tenants, stat_slots, stat_readers };
+static int (*const sections[])(struct stat_out *) = { stat_cache, stat_counters, stat_l2, stat_tenants, stat_slots, stat_readers };
 #define SECTION_COUNT (sizeof sections / sizeof sections[0])
 
 static int failed(int result)
@@ -46,7 +46,7 @@ static int show(struct cli *cli, struct stat_out *out, uint32_t wanted)
 
 static int run(struct cli *cli, uint32_t wanted, int with_reset)
 {
-	struct stat_out out = { NULL, NULL, 1 };
+	struct stat_out out = { NULL, NULL, 1, wanted != 0 };
 	int code = cli_inspect(cli, &out.inspector);
 	if (code)
 		return code;
@@ -65,7 +65,7 @@ int verb_stat(int argc, char **argv)
 	uint32_t wanted = 0;
 	int with_reset = 0;
 	const struct cli_option options[] = {
-		{ "section", CLI_CHOICES, &wanted, "NAME,...", "only these: cache, counters, tenants, slots, readers", SECTIONS },
+		{ "section", CLI_CHOICES, &wanted, "NAME,...", "only these: cache, counters, l2, tenants, slots, readers", SECTIONS },
 		{ "reset", CLI_FLAG, &with_reset, NULL, "set the counters to zero afterwards", NULL },
 		CLI_OPTIONS_END
 	};
