@@ -257,6 +257,25 @@ tests_unit_test_fill_fault_SOURCES = tests/unit/test_fill.c
 tests_unit_test_fill_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_fill_fault_LDADD = $(fault_libs)
 
+# What tools and health checks see of the second level.
+EXTRA_DIST += tests/unit/second.h
+
+unit_tests += tests/unit/test_inspect_l2 tests/unit/test_inspect_l2-fault
+tests_unit_test_inspect_l2_SOURCES = tests/unit/test_inspect_l2.c $(fault_server_lib)
+tests_unit_test_inspect_l2_CPPFLAGS = $(http_cppflags)
+tests_unit_test_inspect_l2_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_inspect_l2_fault_SOURCES = tests/unit/test_inspect_l2.c $(fault_server_lib)
+tests_unit_test_inspect_l2_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_inspect_l2_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
+unit_tests += tests/unit/test_health tests/unit/test_health-fault
+tests_unit_test_health_SOURCES = tests/unit/test_health.c $(fault_server_lib)
+tests_unit_test_health_CPPFLAGS = $(http_cppflags)
+tests_unit_test_health_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_health_fault_SOURCES = tests/unit/test_health.c $(fault_server_lib)
+tests_unit_test_health_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_health_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
 # Tests of the tool's own parts: tool_tests, without twins, since the tool has no fault points.
 tool_tests += tests/unit/test_replay
 tests_unit_test_replay_CPPFLAGS = $(tool_cppflags) $(CMOCKA_CFLAGS)
