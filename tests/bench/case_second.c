@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The second level: a get that L2 answers, through larder-l2d on loopback, beside plain libcurl to the same address; and a set that leaves a row in the
- * outbox beside one that does not.
+ * The second level: a get that L2 answers, through larder-l2d on loopback, beside plain libcurl to the same address.
  */
 #include "bench.h"
 
@@ -221,47 +220,4 @@ void bench_case_l2_hit(const struct bench_options *options, const char *name)
 	start(options, &service);
 	measure(options, name, &service);
 	stop(&service);
-}
-
-/* ---- the outbox ---- */
-
-struct setter {
-	larder_tenant *tenant;
-	struct bench_draw *draw;
-};
-
-static void set_some(void *ctx, uint64_t ops)
-{
-	struct setter *setter = ctx;
-	char name[BENCH_NAME];
-
-	while (ops-- > 0) {
-		bench_name(bench_draw_next(setter->draw), name);
-		bench_must(larder_set(setter->tenant, BENCH_SPACE, name, sizeof(name), bench_bytes(VALUE_B), VALUE_B, NULL, NULL) == 0, "larder_set");
-	}
-}
-
-void bench_case_outbox(const struct bench_options *options, const char *name)
-{
-	enum { ENTRIES = 20000 };
-	struct bench_row row = { .name = name, .beside = "a set without a second level", .target = 1.6 };
-	struct bench_draw with_draw, without_draw;
-	struct setter with = { NULL, &with_draw }, without = { NULL, &without_draw };
-	larder *told, *plain;
-
-	bench_draw_init(&with_draw, ENTRIES, 0, 7);
-	bench_draw_init(&without_draw, ENTRIES, 0, 7);
-	/* Nobody tells: what is measured is the row in the set's own transaction. */
-	told = open_host(options, "told", "http://127.0.0.1:9", &with.tenant);
-	plain = open_host(options, "plain", NULL, &without.tenant);
-	set_some(&with, 2 * ENTRIES);
-	set_some(&without, 2 * ENTRIES);
-	bench_pair(options, &(struct bench_side){ set_some, &with }, &(struct bench_side){ set_some, &without }, &row);
-	bench_report(options, &row);
-	larder_tenant_close(with.tenant);
-	larder_tenant_close(without.tenant);
-	larder_close(told);
-	larder_close(plain);
-	bench_draw_free(&with_draw);
-	bench_draw_free(&without_draw);
 }

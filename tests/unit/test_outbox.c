@@ -524,7 +524,7 @@ static void test_a_hidden_entry_with_a_pending_set_is_a_local_miss(void **state)
 
 static void test_many_looks_see_pending_rows(void **state)
 {
-	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_SEEN };
+	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_SEEN, NULL };
 	struct ld_found found[3];
 	struct box *box = *state;
 	struct ld_key keys[3];

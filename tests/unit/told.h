@@ -83,7 +83,7 @@ static inline int told_delete(struct box *box, const char *name)
 /** A look-up as a caller with L2 makes it; the value is freed. */
 static inline int told_look(struct box *box, const char *name, struct ld_found *ret_found)
 {
-	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_ACCESS | LD_NOTE_SEEN };
+	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_ACCESS | LD_NOTE_SEEN, NULL };
 	const struct ld_key key = told_key(box, name);
 	int rc;
 
