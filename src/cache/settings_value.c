@@ -175,8 +175,10 @@ static const char *read_rate(const struct ld_setting_row *row, const char *value
 
 	if (rest == start)
 		return "not ";
-	if (__builtin_mul_overflow(*ret_rate, RATE_UNIT, ret_rate))
-		*ret_rate = INT64_MAX - RATE_UNIT;
+	/* Far above every bound, and with room for decimals. */
+	if (*ret_rate >= INT64_MAX / RATE_UNIT)
+		*ret_rate = INT64_MAX / RATE_UNIT - 1;
+	*ret_rate *= RATE_UNIT;
 	if (*point == '.') {
 		rest = read_digits(point + 1, &decimals);
 		if (rest == point + 1 || rest > point + 10)

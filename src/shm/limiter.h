@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * The limiter: how often may something happen, counted for all processes of the host together. It is the generic cell rate algorithm
- * (ITU-T I.371, annex A, in its virtual scheduling form): one time for each bucket, at which it will be full again. A take moves that time on by
+ * (ITU-T I.371, 2004, annex A.1, virtual scheduling): one time for each bucket, at which it will be full again. A take moves that time on by
  * cost x interval, and is refused if it would come to lie further ahead than the bucket is deep. Nothing has to refill a bucket.
  *
  * Buckets are rows of a fixed table, in sets of seven and one that is shared:
