@@ -301,7 +301,7 @@ static void close_all_and_wait(void *arg)
 {
 	_Atomic int *go = arg;
 
-	CHILD_CHECK(CHILD_POLL(*go));
+	CHILD_CHECK(CHILD_POLL(atomic_load(go) == 1));
 }
 
 /* A child that never touches what it inherited does not keep the parent's connection open. */
