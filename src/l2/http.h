@@ -12,8 +12,12 @@
  * What it never does, whatever the environment or the server says: another protocol than http and https, a redirect, a proxy, .netrc,
  * cookies, a certificate that was not verified, TLS below 1.2, SIGPIPE to the host program.
  *
- * Threads: a host name is resolved in a thread that libcurl starts for the time of the look-up (at most once a minute for each connection,
- * and when one is opened). A server that may have no threads gives an address, "localhost" or a unix socket; none of those starts one.
+ * Threads: when a connection is opened, a host name is resolved in a thread that libcurl starts for the time of the look-up; a call whose time is
+ * over leaves it behind, and it ends by itself. A server that may have no threads gives an address, "localhost" or a unix socket; none of those starts
+ * one.
+ *
+ * Programs that the host starts inherit no connection. They do inherit two descriptors of each handle over which libcurl would wake itself, and which
+ * it does not mark close-on-exec.
  */
 #ifndef LD_L2_HTTP_H
 #define LD_L2_HTTP_H

@@ -5,6 +5,10 @@ LDADD = libcore.la $(CMOCKA_LIBS)
 fault_cppflags = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) -DLARDER_FAULTS
 fault_libs = libcore-fault.a $(core_libs) $(CMOCKA_LIBS)
 
+# A server that misbehaves by order: the sources go to a test's _SOURCES, the libraries to the end of its _LDADD; it includes "lib/fault_server.h".
+fault_server_lib = tests/lib/fault_inside.h tests/lib/fault_serve.c tests/lib/fault_server.c tests/lib/fault_server.h tests/lib/fault_tls.c
+fault_server_libs = $(SSL_LIBS) $(ZLIB_LIBS)
+
 TEST_EXTENSIONS = .sh .bats
 tap_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 test_run = $(SHELL) $(top_srcdir)/tests/lib/run.sh

@@ -30,7 +30,7 @@ struct world {
 
 static inline struct ld_http_config world_config(const char *url)
 {
-	return (struct ld_http_config){ .url = url, .connect_ms = 2000, .idle_ms = 60000, .max_age_ms = 60000, .pool_wait_ms = 2000, .pool = 4,
+	return (struct ld_http_config){ .url = url, .connect_ms = 60000, .idle_ms = 60000, .max_age_ms = 60000, .pool_wait_ms = 2000, .pool = 4,
 		.body_max = BODY_MAX };
 }
 

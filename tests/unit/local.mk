@@ -211,8 +211,6 @@ tests_unit_test_codec_time_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_codec_time_fault_LDADD = $(fault_libs)
 # Tests of the HTTP layer, with a server that misbehaves by order.
 EXTRA_DIST += tests/unit/http.h
-fault_server_lib = tests/lib/fault_inside.h tests/lib/fault_serve.c tests/lib/fault_server.c tests/lib/fault_server.h tests/lib/fault_tls.c
-fault_server_libs = $(SSL_LIBS) $(ZLIB_LIBS)
 http_cppflags = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(CURL_CFLAGS) -I$(top_srcdir)/tests
 http_fault_cppflags = $(fault_cppflags) $(CURL_CFLAGS) -I$(top_srcdir)/tests
 
