@@ -205,6 +205,7 @@ static void lower_of(struct ld_store *store, const struct old_row *old)
 	}
 }
 
+/* Returns how many were forgotten, or an error. */
 static int forget_inside(struct ld_store *store, int64_t now_ms, uint64_t *ret_others)
 {
 	struct ld_account accounts[LD_ACCOUNTS];
@@ -228,7 +229,7 @@ static int forget_inside(struct ld_store *store, int64_t now_ms, uint64_t *ret_o
 	rc = ld_write_commit(&write);
 	for (unsigned i = 0; i < count && rc == 0; i++)
 		lower_of(store, &old[i]);
-	return rc;
+	return rc != 0 ? rc : (int)count;
 }
 
 /* Returns 1 if somebody raised something since. */
@@ -295,7 +296,10 @@ void ld_invalid_forget(struct ld_store *store, int64_t now_ms)
 	if ((!all_over && !is_any_over(store, now_ms)) || ld_gate_in(store, store->config.wait_ms) != 0)
 		return;
 	rc = forget_inside(store, now_ms, &others);
-	if (rc == 0 && others == 0 && all_over)
+	if (rc >= 0 && others == 0 && all_over)
 		lower_all(store, raised_ms);
 	ld_gate_out(store);
+	/* There may be more of them. */
+	if (rc == FORGET_MAX)
+		store->invalid_check_ms = now_ms;
 }

@@ -110,6 +110,23 @@ static void test_a_set_and_a_delete_between(void **state)
 	expect_discarded(box, &seen, LARDER_MISS, NULL);
 }
 
+/* Its entry has died and was swept: only the stamp knows of it. */
+static void test_a_set_that_is_gone_again_between(void **state)
+{
+	struct box *box = *state;
+	struct ld_put put = told_put("brief");
+	struct ld_key key;
+	struct ld_seen seen;
+
+	box_open(box, (const char *const[]){ "SWEEP_MS=100", NULL });
+	seen = told_miss(box, "a");
+	key = untold_key(box, "a");
+	put.ttl_ms = 1;
+	assert_int_equal(ld_store_put(told_store(box), &key, &told_way, &put), 0);
+	assert_true(CHILD_POLL(ld_store_work(told_store(box), 1) == 0 && atomic_load(&told_header(box)->entries) == 0));
+	expect_discarded(box, &seen, LARDER_MISS, NULL);
+}
+
 static void test_an_add_between(void **state)
 {
 	struct box *box = *state;
@@ -567,6 +584,7 @@ int main(void)
 		IN_A_BOX(test_a_set_between),
 		IN_A_BOX(test_a_delete_of_an_absent_key_between),
 		IN_A_BOX(test_a_set_and_a_delete_between),
+		IN_A_BOX(test_a_set_that_is_gone_again_between),
 		IN_A_BOX(test_an_add_between),
 		IN_A_BOX(test_a_clear_between),
 		IN_A_BOX(test_a_clear_of_another_space_between),
