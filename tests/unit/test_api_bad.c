@@ -229,7 +229,7 @@ static void test_stores(void **state)
 
 static void test_missing_arguments(void **state)
 {
-	struct larder_stats stats = { .size = sizeof(stats) - 1 };
+	struct larder_stats stats = { .size = offsetof(struct larder_stats, l2_hits) - 1 };
 	struct box *box = *state;
 	struct larder_value value = { 0 };
 	struct larder_item item = { 0 };

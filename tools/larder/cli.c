@@ -117,6 +117,8 @@ int cli_failed(const char *what, int result)
 {
 	if (result == LARDER_UNAVAILABLE)
 		cli_error("%s: the cache is not available: %s", what, larder_reason_text(larder_reason()));
+	else if (result == LARDER_E_L2)
+		cli_error("%s: %s: %s", what, larder_strerror(result), larder_reason_text(larder_reason()));
 	else
 		cli_error("%s: %s (%s)", what, larder_strerror(result), larder_result_name(result));
 	return cli_exit_of(result);

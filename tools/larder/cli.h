@@ -105,7 +105,7 @@ int cli_inspect_or_make(struct cli *cli, larder_inspector **ret_inspector);
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /** As cli_error(), then where to find help. Returns CLI_USAGE. Does not free: end with cli_end(). */
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/** Say what a call of larder returned, "larder: WHAT: text", with the reason of an unavailable cache. Returns its exit code. */
+/** Say what a call of larder returned, "larder: WHAT: text", with the reason of an unavailable cache or L2. Returns its exit code. */
 int cli_failed(const char *what, int result);
 /** The exit code of a result of larder. */
 int cli_exit_of(int result);

@@ -42,7 +42,7 @@ int target_name(struct cli *cli, const char *argument, int hex, struct target_na
 json_t *target_result(int result)
 {
 	json_t *object = json_pack("{ss ss}", "result", larder_result_name(result), "text", larder_strerror(result));
-	if (object && result == LARDER_UNAVAILABLE)
+	if (object && (result == LARDER_UNAVAILABLE || result == LARDER_E_L2))
 		json_object_set_new(object, "reason", json_string(larder_reason_text(larder_reason())));
 	return object;
 }

@@ -33,7 +33,7 @@ void target_close(struct target *target);
 /** Returns CLI_DONE, or an exit code with the error said. Release with free(name->owned). */
 int target_name(struct cli *cli, const char *argument, int hex, struct target_name *name);
 
-/** {"result":"LARDER_MISS","text":"..."}, with "reason" when the cache was not available. NULL when out of memory. */
+/** {"result":"LARDER_MISS","text":"..."}, with "reason" when the cache or L2 was not available. NULL when out of memory. */
 json_t *target_result(int result);
 /** The exit code of a call; errors are said, and with --json its result is printed. */
 int target_report(struct cli *cli, const char *what, int result);
