@@ -54,6 +54,15 @@ static void share_and_rest(const struct progress *progress, double rate, char *b
 		snprintf(buffer, size, "  %.0f %%", share);
 }
 
+static void draw_briefly(struct progress *progress)
+{
+	double share = progress->total ? 100.0 * (double)progress->done / (double)progress->total : 0;
+
+	fprintf(stderr, "%s%.0f %%  %s%s", progress->terminal ? "\r" : "", share, progress->note, progress->terminal ? "\033[K" : "\n");
+	fflush(stderr);
+	progress->drawn = progress->terminal;
+}
+
 static void draw(struct progress *progress)
 {
 	char done[HUMAN_SIZE], total[HUMAN_SIZE], rate_text[HUMAN_SIZE], rest[80];
@@ -80,7 +89,10 @@ void progress_step(struct progress *progress, uint64_t done, uint64_t total)
 	if (now - progress->drawn_ns < (progress->terminal ? TERMINAL_EVERY_NS : PLAIN_EVERY_NS))
 		return;
 	progress->drawn_ns = now;
-	draw(progress);
+	if (progress->brief)
+		draw_briefly(progress);
+	else
+		draw(progress);
 }
 
 void progress_note(struct progress *progress, const char *format, ...)
@@ -103,7 +115,9 @@ void progress_hide(struct progress *progress)
 void progress_end(struct progress *progress)
 {
 	/* Who asked for progress without a terminal gets at least the last line, however short the work was. */
-	if (progress->shown && !progress->terminal)
+	if (progress->shown && !progress->terminal && progress->brief)
+		draw_briefly(progress);
+	else if (progress->shown && !progress->terminal)
 		draw(progress);
 	progress_hide(progress);
 	progress->shown = 0;

@@ -24,6 +24,7 @@ struct progress {
 	const char *unit;         /**< borrowed, "entries" */
 	int shown;                /**< 0: silent */
 	int terminal;
+	int brief;                /* set it after progress_start(): only the share, then the note */
 	int drawn;                /**< there is a line on the terminal that is to be wiped */
 	int64_t began_ns;
 	int64_t drawn_ns;
