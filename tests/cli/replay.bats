@@ -4,6 +4,8 @@
 
 load helper
 
+L2D=${L2D:-${top_builddir:?run by make, or set L2D}/larder-l2d}
+
 setup() {
 	common_setup
 	# Enough time for a writer that a busy machine keeps waiting: these tests count every set.
@@ -216,6 +218,10 @@ gone() {
 		--trace /|Is a directory
 		--trace /dev/null|there is no key
 		--size 1 --generate zipf:1,requests=1|SIZE
+		--l2-outage 1s:1s|need --l2d
+		--l2-size 64M|need --l2d
+		--l2d l2d --l2-outage 40|AT:FOR
+		--l2d l2d --l2-outage 0%:1s|AT:FOR
 		--tenant NO --generate zipf:1,requests=1|tenant
 		--space NO --generate zipf:1,requests=1|space
 		extra|too many arguments
@@ -227,4 +233,128 @@ gone() {
 	replay 2 --generate zipf:1,requests=1
 	contains "$stderr" SECRET
 	equal "$output" ""
+}
+
+# with_l2 CODE [OPTION...]: as replay, with an L2 of its own, and a breaker that soon tries again.
+with_l2() {
+	[ -x "$L2D" ] || skip 'larder-l2d was not built'
+	export LARDER_BREAKER_OPEN_MS=50ms LARDER_BREAKER_OPEN_MAX_MS=200ms
+	replay "$@" --l2d "$L2D" --l2-size 64M
+}
+
+# Processes of the L2 that a replay of this test has started.
+services() {
+	pgrep -f -- "--dir $LARDER_DIR/l2"
+}
+
+no_service() {
+	[ -z "$(services)" ]
+}
+
+# seconds PATH: it is a time in $output, 0 or longer.
+seconds() {
+	local found
+	found=$(json "$1" <<< "$output")
+	[[ $found =~ ^[0-9]+(\.[0-9]+)?(e-[0-9]+)?$ ]] || fail "$1 is $found, no time" "$output"
+}
+
+@test "values come from L2 to a host that has none, and every one is right" {
+	with_l2 0 --workers 1 --generate zipf:1,keys=1000,requests=20000
+	figure l2.calls.l2_hit.count 0
+	figure l2.outbox.empty true
+	figure l2.outbox.pending 0
+	figure l2.breaker.transition_count 0
+	figure l2.outage.open_s '(none)'
+	stored=$(json l2.requests.writes <<< "$output")
+	between "$stored" 500 2000
+	no_service
+	with_l2 0 --workers 1 --name another --generate zipf:1,keys=1000,requests=20000
+	figure l2.calls.l2_hit.count "$stored"
+	figure l2.calls.miss.count 0
+	figure together.wrong_values 0
+	figure together.hits 20000
+	figure workers.0.wrong_values 0
+}
+
+@test "L2 is taken away and comes back: the breaker opens and closes, no value is wrong, all is told" {
+	with_l2 0 --l2-outage 40%:20% --generate zipf:1,keys=20000,requests=40000
+	figure together.gets 40000
+	figure together.wrong_values 0
+	figure together.errors 0
+	seconds l2.outage.open_s
+	seconds l2.outage.recover_s
+	figure_in l2.calls.l2_outage.count 1 1000
+	figure_in l2.calls.refused.count 1 16000
+	figure l2.breaker.state closed
+	figure l2.breaker.transitions.0.state open
+	figure_in l2.breaker.transition_count 3 1000
+	figure l2.outbox.empty true
+	figure l2.outbox.pending 0
+	no_service
+}
+
+@test "an outage to the end of the trace is over after it" {
+	with_l2 0 --l2-outage 50%:1h --generate zipf:1,keys=20000,requests=20000
+	seconds l2.outage.recover_s
+	figure l2.breaker.state closed
+	figure l2.outbox.empty true
+	no_service
+}
+
+@test "an L2 that nobody serves is an outage, never a miss" {
+	export LARDER_L2_URL=http://127.0.0.1:1
+	replay 0 --l2-wait 0 --generate zipf:1,keys=1000,requests=20000
+	figure l2.calls.miss.count 0
+	figure l2.calls.l2_hit.count 0
+	figure_in l2.calls.l2_outage.count 1 1000
+	figure_in l2.calls.refused.count 500 2000
+	figure l2.outbox.empty false
+	figure l2.breaker.transitions.0.transition opened-failures
+	replay 3 --no-set-on-miss --l2-wait 0 --name empty --generate zipf:1,keys=1000,requests=20000
+	figure together.hits 0
+}
+
+@test "the tables tell the tiers apart, in 80 columns" {
+	[ -x "$L2D" ] || skip 'larder-l2d was not built'
+	exits 0 larder replay --quiet --l2d "$L2D" --l2-size 64M --generate zipf:1,keys=100,requests=3000
+	contains "$output" 'L2         http://127.0.0.1:'
+	contains "$output" 'breaker    closed at the end, 0 transitions, 0 gets refused'
+	contains "$output" ': 0 pending'
+	for call in 'L1 hit' 'L2 hit' 'stale hit' 'miss' 'L2 outage' 'breaker open' 'unserved' 'set'; do
+		[ "$(echo "$output" | grep -c "^$call  ")" -eq 1 ] || fail "no line for $call" "$output"
+	done
+	equal "$(echo "$output" | grep -E '.{81}')" ''
+}
+
+@test "an L2 that does not start is exit status 3, and says why" {
+	replay 3 --l2d /nonexistent --generate zipf:1,requests=1
+	contains "$stderr" 'did not start'
+	contains "$stderr" 'No such file'
+	replay 3 --l2d false --generate zipf:1,requests=1
+}
+
+# start_with_l2: a replay that lasts longer than any of these tests, with an L2 of its own.
+start_with_l2() {
+	[ -x "$L2D" ] || skip 'larder-l2d was not built'
+	start replay "$LARDER" replay --quiet --l2d "$L2D" --l2-size 64M --fetch 1ms --generate zipf:0,keys=4M,requests=5M,scan=0
+	until_true services
+	until_true has_value
+}
+
+has_value() {
+	[ "$(larder dump --json | wc -l)" -gt 0 ]
+}
+
+@test "an interrupt stops L2 too" {
+	start_with_l2
+	kill -INT "$started_pid"
+	ends "$started_pid" 130
+	no_service
+}
+
+@test "L2 ends with a replay that is killed" {
+	start_with_l2
+	kill -KILL "$started_pid"
+	ends "$started_pid" 137
+	until_true no_service
 }

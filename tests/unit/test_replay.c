@@ -18,10 +18,12 @@
 #include <larder/larder.h>
 #include <zlib.h>
 
+#include "replay_breaker.h"
 #include "replay_generator.h"
 #include "replay_histogram.h"
 #include "replay_line.h"
 #include "replay_memory.h"
+#include "replay_outage.h"
 #include "replay_random.h"
 #include "replay_trace.h"
 #include "replay_value.h"
@@ -593,12 +595,114 @@ static void test_own_memory_grows_with_use(void **state)
 	free(data);
 }
 
+/* ---- outage ---- */
+
+static void test_outages_are_shares_or_times(void **state)
+{
+	static const char *const wrong[] = { "", ":", "40%", "40%:", ":20%", "0%:20%", "101%:1s", "40:x", "-1%:1s", "%:1s", "4x%:1s", "nan%:1s", "1s:2s:3s",
+		"1s:99999999999999999999999999999999999999999999999999s" };
+	struct replay_outage outage = { .at = { 7, 7 } };
+
+	(void)state;
+	assert_int_equal(replay_outage_parse("40%:2.5%", &outage), 0);
+	assert_true(outage.at.percent == 40 && outage.length.percent == 2.5);
+	assert_int_equal(replay_outage_parse("3s:250ms", &outage), 0);
+	assert_true(outage.at.percent == 0 && outage.length.percent == 0);
+	assert_int_equal(outage.at.time_ms, 3000);
+	assert_int_equal(outage.length.time_ms, 250);
+	assert_int_equal(replay_outage_parse("100%:0", &outage), 0);
+	for (size_t i = 0; i < LENGTH(wrong); i++)
+		assert_int_equal(replay_outage_parse(wrong[i], &outage), -1);
+	assert_true(outage.at.percent == 100 && outage.length.time_ms == 0);
+}
+
+static void test_spans_are_over_at_their_end(void **state)
+{
+	const struct replay_span share = { 40, 0 }, time = { 0, 3 };
+
+	(void)state;
+	assert_false(replay_span_is_over(&share, 399, 1000, INT64_MAX));
+	assert_true(replay_span_is_over(&share, 400, 1000, 0));
+	assert_false(replay_span_is_over(&time, 1000, 1000, 2999999));
+	assert_true(replay_span_is_over(&time, 0, 1000, 3000000));
+}
+
+/* ---- the breaker's log ---- */
+
+static void test_transitions_are_kept_in_order_of_time(void **state)
+{
+	static struct replay_breaker_log log;
+	static struct replay_transition read[REPLAY_TRANSITIONS_MAX];
+
+	(void)state;
+	assert_int_equal(replay_breaker_state(&log), LARDER_BREAKER_CLOSED);
+	assert_int_equal(replay_breaker_read(&log, read), 0);
+	replay_breaker_note(&log, LARDER_BREAKER_OPEN, "opened-failures", 200);
+	replay_breaker_note(&log, LARDER_BREAKER_HALF_OPEN, "half-opened", 100);
+	assert_int_equal(replay_breaker_state(&log), LARDER_BREAKER_HALF_OPEN);
+	assert_int_equal(replay_breaker_read(&log, read), 2);
+	assert_int_equal(read[0].at_ns, 100);
+	assert_string_equal(read[0].name, "half-opened");
+	assert_int_equal(read[1].state, LARDER_BREAKER_OPEN);
+	/* Killed before it wrote its time. */
+	atomic_fetch_add(&log.count, 1);
+	replay_breaker_note(&log, LARDER_BREAKER_CLOSED, "a name that is longer than any that there is today", 300);
+	assert_int_equal(replay_breaker_read(&log, read), 3);
+	assert_int_equal(strlen(read[2].name), REPLAY_TRANSITION_SIZE - 1);
+	assert_int_equal(replay_breaker_count(&log), 4);
+	for (int i = 0; i < 1000; i++)
+		replay_breaker_note(&log, LARDER_BREAKER_OPEN, "reopened", 1000 + i);
+	assert_int_equal(replay_breaker_read(&log, read), REPLAY_TRANSITIONS_MAX - 1);
+	assert_int_equal(replay_breaker_count(&log), 1004);
+	assert_int_equal(replay_breaker_state(&log), LARDER_BREAKER_OPEN);
+}
+
+/* Somebody who is slow does not put an older state over a newer one. */
+static void test_the_latest_state_stays(void **state)
+{
+	static struct replay_breaker_log log;
+
+	(void)state;
+	atomic_store(&log.now, (UINT64_C(9) << 2) | LARDER_BREAKER_HALF_OPEN);
+	replay_breaker_note(&log, LARDER_BREAKER_OPEN, "reopened", 100);
+	assert_int_equal(replay_breaker_state(&log), LARDER_BREAKER_HALF_OPEN);
+}
+
+static void test_reactions_are_counted_from_kill_and_return(void **state)
+{
+	static const struct replay_transition transitions[] = {
+		{ 50, LARDER_BREAKER_OPEN, "opened-slow" }, { 60, LARDER_BREAKER_CLOSED, "closed" },
+		{ 104, LARDER_BREAKER_OPEN, "opened-failures" }, { 110, LARDER_BREAKER_HALF_OPEN, "half-opened" },
+		{ 111, LARDER_BREAKER_OPEN, "reopened" }, { 207, LARDER_BREAKER_CLOSED, "closed" },
+	};
+	struct replay_reaction reaction = replay_breaker_reaction(transitions, 6, 100, 200);
+
+	(void)state;
+	assert_int_equal(reaction.open_ns, 4);
+	assert_int_equal(reaction.recover_ns, 7);
+	reaction = replay_breaker_reaction(transitions, 5, 100, 200);
+	assert_int_equal(reaction.recover_ns, -1);
+	reaction = replay_breaker_reaction(transitions, 6, 112, 0);
+	assert_int_equal(reaction.open_ns, -1);
+	assert_int_equal(reaction.recover_ns, -1);
+	/* What opens after the return was not the outage. */
+	reaction = replay_breaker_reaction(transitions, 6, 61, 100);
+	assert_int_equal(reaction.open_ns, -1);
+	reaction = replay_breaker_reaction(transitions, 6, 0, 0);
+	assert_int_equal(reaction.open_ns, -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_buckets_follow_each_other),
 		cmocka_unit_test(test_percentiles_of_an_even_spread),
 		cmocka_unit_test(test_merged_is_as_if_one_had_counted_all),
+		cmocka_unit_test(test_outages_are_shares_or_times),
+		cmocka_unit_test(test_spans_are_over_at_their_end),
+		cmocka_unit_test(test_transitions_are_kept_in_order_of_time),
+		cmocka_unit_test(test_the_latest_state_stays),
+		cmocka_unit_test(test_reactions_are_counted_from_kill_and_return),
 		cmocka_unit_test(test_keys_of_lines),
 		cmocka_unit_test(test_longest_key),
 		cmocka_unit_test(test_format_is_detected),

@@ -26,8 +26,8 @@ static json_t *row_json(const struct replay_row *row)
 	const struct replay_counts *counts = &row->counts;
 	json_t *private_b = row->private_b ? number(row->private_b) : json_null();
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:o, s:o, s:o}",
-	    "gets", number(counts->gets), "hits", number(counts->hits), "unavailable", number(counts->unavailable),
-	    "errors", number(counts->errors), "sets", number(counts->sets), "sets_refused", number(counts->refused),
+	    "gets", number(replay_counts_gets(counts)), "hits", number(replay_counts_hits(counts)), "unavailable", number(counts->unavailable),
+	    "errors", number(counts->errors), "sets", number(replay_counts_stored(counts)), "sets_refused", number(counts->unstored),
 	    "wrong_values", number(counts->wrong), "seconds", row->seconds, "gets_per_s", row->gets_per_s,
 	    "hit_percent", row->hit_percent, "hit_ns", percentiles_json(row->hit_ns), "set_ns", percentiles_json(row->set_ns),
 	    "private_bytes", private_b);
@@ -78,12 +78,92 @@ static json_t *reasons_json(const struct replay_report *report)
 	return reasons;
 }
 
+/* Seconds since the workers were let go; null for what did not happen. */
+static json_t *moment(const struct replay_report *report, int64_t at_ns)
+{
+	return at_ns ? json_real((double)(at_ns - report->outcome->began_ns) / 1e9) : json_null();
+}
+
+static json_t *span(int64_t ns)
+{
+	return ns >= 0 ? json_real((double)ns / 1e9) : json_null();
+}
+
+static json_t *calls_json(const struct replay_report *report)
+{
+	json_t *calls = json_object();
+	for (int i = 0; i < REPLAY_CALLS; i++) {
+		const struct replay_kind *kind = &report->kinds[i];
+		json_t *call = json_pack("{s:o, s:o, s:o, s:o}", "count", number(report->together.counts.calls[i]), "ns",
+		    percentiles_json(kind->ns), "worst_ns", nanoseconds(kind->worst_ns), "worst_s", moment(report, kind->worst_began_ns));
+		if (json_object_set_new(calls, replay_call_name((enum replay_call)i), call) < 0) {
+			json_decref(calls);
+			return NULL;
+		}
+	}
+	return calls;
+}
+
+static json_t *transitions_json(const struct replay_report *report)
+{
+	const struct replay_story *story = &report->story;
+	json_t *transitions = json_array();
+	for (size_t i = 0; i < story->count; i++) {
+		const struct replay_transition *transition = &story->transitions[i];
+		json_t *row = json_pack("{s:o, s:s, s:s}", "at_s", moment(report, transition->at_ns), "state",
+		    replay_breaker_name(transition->state), "transition", transition->name);
+		if (json_array_append_new(transitions, row) < 0) {
+			json_decref(transitions);
+			return NULL;
+		}
+	}
+	return transitions;
+}
+
+static json_t *outbox_json(const struct replay_second *second)
+{
+	const struct larder_outbox *before = &second->before, *after = &second->after;
+	if (before->size == 0 || after->size == 0)
+		return json_pack("{s:b, s:o}", "empty", second->flushed, "flush_s", span(second->flush_ns));
+	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "empty", second->flushed, "flush_s", span(second->flush_ns), "pending",
+	    number(after->pending), "enqueued", number(after->enqueued - before->enqueued), "acknowledged",
+	    number(after->acknowledged - before->acknowledged), "failed", number(after->failed - before->failed), "dropped",
+	    number(after->dropped - before->dropped), "coalesced", number(after->coalesced - before->coalesced));
+}
+
+static json_t *asked_json(const struct larder_stats *before, const struct larder_stats *after)
+{
+	if (before->size == 0 || after->size == 0)
+		return json_null();
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "hits", number(after->l2_hits - before->l2_hits), "misses",
+	    number(after->l2_misses - before->l2_misses), "writes", number(after->l2_writes - before->l2_writes), "refused",
+	    number(after->l2_refused - before->l2_refused), "retries", number(after->l2_retries - before->l2_retries));
+}
+
+/* null where there is no second level */
+static json_t *l2_json(const struct replay_report *report)
+{
+	const struct replay_story *story = &report->story;
+	const struct replay_second *second = &report->outcome->second;
+	enum replay_call call = REPLAY_L1_HIT;
+	uint64_t worst_ns = replay_report_worst(report, &call);
+	if (report->l2 == NULL)
+		return json_null();
+	json_t *breaker = json_pack("{s:s, s:i, s:o}", "state", replay_breaker_name(story->state), "transition_count", (int)story->noted,
+	    "transitions", transitions_json(report));
+	json_t *outage = json_pack("{s:o, s:o, s:o, s:o}", "killed_s", moment(report, second->killed_ns), "returned_s",
+	    moment(report, second->returned_ns), "open_s", span(story->reaction.open_ns), "recover_s", span(story->reaction.recover_ns));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "address", json_string(report->l2), "calls", calls_json(report), "requests",
+	    asked_json(&report->outcome->before, &report->outcome->after), "breaker", breaker, "outage", outage, "worst_ns", nanoseconds(worst_ns),
+	    "worst_call", replay_call_name(call), "outbox", outbox_json(second));
+}
+
 json_t *replay_report_json(const struct replay_report *report)
 {
 	const struct replay_outcome *outcome = report->outcome;
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:b, s:s?}",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:b, s:s?}",
 	    "trace", trace_json(report), "workers", rows_json(report),
-	    "together", row_json(&report->together), "cache", cache_json(report), "reasons", reasons_json(report), "killed",
+	    "together", row_json(&report->together), "cache", cache_json(report), "l2", l2_json(report), "reasons", reasons_json(report), "killed",
 	    (int)outcome->killed, "died", (int)outcome->died, "interrupted", outcome->interrupted, "last_error",
 	    report->last_error ? larder_result_name(report->last_error) : NULL);
 }

@@ -20,8 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "human.h"
-#include "progress.h"
+#include "replay_live.h"
 #include "replay_random.h"
 
 #define TICK_MS 250
@@ -39,7 +38,7 @@ struct master {
 	int64_t kill_ns;          /* when the next one is due */
 	uint64_t random;
 	unsigned ticks;
-	struct progress progress;
+	struct replay_live live;
 };
 
 int replay_shared_make(struct replay_plan *plan)
@@ -138,7 +137,7 @@ static unsigned index_of(const struct master *master, pid_t pid)
 static void report_death(struct master *master, unsigned index, int status)
 {
 	master->outcome->died++;
-	progress_hide(&master->progress);
+	progress_hide(&master->live.progress);
 	if (WIFSIGNALED(status))
 		cli_error("worker %u was ended by signal %d (%s)", index, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
@@ -168,7 +167,8 @@ static void bury_the_dead(struct master *master)
 	int status;
 	pid_t pid;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		bury(master, pid, status);
+		if (!replay_l2_buried(&master->conduct->tiers->l2, pid))
+			bury(master, pid, status);
 }
 
 /* Kill one of the running workers, wherever it is in its work; bury() starts its successor. */
@@ -194,39 +194,20 @@ static void kill_if_due(struct master *master, int64_t now_ns)
 	master->kill_ns = now_ns + every_ns;
 }
 
-static void sum_counts(const struct replay_plan *plan, struct replay_counts *ret_sum)
+/* The outage, if there is to be one. */
+static void tend_second(struct master *master)
 {
-	struct replay_counts sum = { 0 }, counts;
-	for (unsigned i = 0; i < plan->workers; i++) {
-		replay_counts_read(&plan->shared->slots[i], &counts);
-		sum.gets += counts.gets;
-		sum.hits += counts.hits;
-	}
-	*ret_sum = sum;
-}
-
-static void draw_progress(struct master *master)
-{
-	struct larder_stats stats = { .size = sizeof(stats) };
 	struct replay_counts sum;
-	char entries[HUMAN_SIZE], used[HUMAN_SIZE], evictions[HUMAN_SIZE];
 
-	sum_counts(master->plan, &sum);
-	double ratio = sum.gets ? 100.0 * (double)sum.hits / (double)sum.gets : 0;
-	if (larder_get_stats(master->plan->cache, &stats) == 0)
-		progress_note(&master->progress, "hit %.2f %%, %s entries, %s, %s evicted", ratio,
-		    human_count(entries, stats.entries), human_bytes(used, stats.used_bytes),
-		    human_count(evictions, stats.evictions - master->outcome->before.evictions));
-	else
-		progress_note(&master->progress, "hit %.2f %%", ratio);
-	progress_step(&master->progress, sum.gets, master->plan->trace.count);
+	replay_live_sum(master->plan, &sum);
+	replay_tiers_tick(master->conduct->tiers, replay_counts_gets(&sum), master->plan->trace.count, master->outcome->began_ns);
 }
 
 static void tick(struct master *master)
 {
 	master->ticks++;
-	if (master->progress.shown && (master->progress.terminal || master->ticks % PIPE_TICKS == 0))
-		draw_progress(master);
+	if (master->live.progress.terminal || master->ticks % PIPE_TICKS == 0)
+		replay_live_draw(&master->live, master->plan, master->conduct->tiers);
 }
 
 static int64_t wait_ns(const struct master *master, int64_t tick_ns)
@@ -235,7 +216,8 @@ static int64_t wait_ns(const struct master *master, int64_t tick_ns)
 	int64_t until_ns = tick_ns;
 	if (master->conduct->kill_every_ms > 0 && master->victim == 0 && master->kill_ns < until_ns)
 		until_ns = master->kill_ns;
-	return until_ns > now_ns ? until_ns - now_ns : 0;
+	int64_t left_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+	return master->plan->has_l2 ? replay_tiers_wait_ns(master->conduct->tiers, left_ns) : left_ns;
 }
 
 /* Until no worker is left. A signal handler of cli.h ends the wait early, a tick does it at the latest. */
@@ -255,6 +237,8 @@ static void watch(struct master *master)
 			stop_all(master);
 		int64_t now_ns = replay_now_ns();
 		kill_if_due(master, now_ns);
+		if (master->plan->has_l2)
+			tend_second(master);
 		if (now_ns >= tick_ns) {
 			tick(master);
 			tick_ns = now_ns + TICK_MS * INT64_C(1000000);
@@ -309,6 +293,8 @@ static void let_go(struct master *master, int stop)
 	if (stop || cli_interrupted)
 		stop_all(master);
 	take_stats(master, &master->outcome->before);
+	if (master->plan->has_l2)
+		replay_tiers_begin(master->conduct->tiers, &master->outcome->second);
 	master->outcome->began_ns = replay_now_ns();
 	master->kill_ns = master->outcome->began_ns + master->conduct->kill_every_ms * 1000000;
 	close_end(&master->go[1]);
@@ -320,13 +306,15 @@ static int conduct_run(struct master *master)
 	if (!failed)
 		await_ready(master);
 	let_go(master, failed);
-	progress_start(&master->progress, "replay", "gets", master->conduct->quiet ? PROGRESS_OFF : PROGRESS_ON);
+	replay_live_start(&master->live, master->plan, master->conduct->quiet, master->outcome->before.evictions);
 	watch(master);
-	if (master->progress.shown)
-		draw_progress(master);
-	progress_end(&master->progress);
+	replay_live_draw(&master->live, master->plan, master->conduct->tiers);
 	master->outcome->ended_ns = replay_now_ns();
+	if (master->plan->has_l2 && !failed)
+		replay_tiers_settle(master->conduct->tiers, master->plan, &master->live.progress, &master->outcome->second);
+	progress_end(&master->live.progress);
 	take_stats(master, &master->outcome->after);
+	replay_tiers_end(master->conduct->tiers);
 	return failed;
 }
 

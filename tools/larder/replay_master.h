@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "cli.h"
+#include "replay_tiers.h"
 #include "replay_worker.h"
 
 /** What came of a run besides what is in the slots. */
@@ -20,12 +21,14 @@ struct replay_outcome {
 	unsigned killed;          /* by us */
 	int worker_exit;          /* largest exit code of a worker that gave up */
 	int interrupted;
+	struct replay_second second; /* only where plan->has_l2 */
 };
 
 struct replay_conduct {
 	int64_t kill_every_ms;    /* 0 = never */
 	uint64_t seed;            /* of the choice whom to kill */
 	int quiet;                /* no progress */
+	struct replay_tiers *tiers; /* used only where plan->has_l2 */
 };
 
 /**

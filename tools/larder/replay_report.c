@@ -10,6 +10,9 @@
 #include "human.h"
 #include "table.h"
 
+#define COLUMNS 79u
+#define INDENT 11
+
 static const double percentiles[3] = { 50, 99, 99.9 };
 
 static void read_percentiles(const struct replay_histogram *histogram, uint64_t ret_ns[3])
@@ -29,8 +32,9 @@ static void add_counts(struct replay_counts *sum, const struct replay_counts *co
 static void finish_row(struct replay_row *row, int64_t began_ns, int64_t ended_ns)
 {
 	row->seconds = ended_ns > began_ns ? (double)(ended_ns - began_ns) / 1e9 : 0;
-	row->gets_per_s = row->seconds > 0 ? (double)row->counts.gets / row->seconds : 0;
-	row->hit_percent = row->counts.gets ? 100.0 * (double)row->counts.hits / (double)row->counts.gets : 0;
+	uint64_t gets = replay_counts_gets(&row->counts), hits = replay_counts_hits(&row->counts);
+	row->gets_per_s = row->seconds > 0 ? (double)gets / row->seconds : 0;
+	row->hit_percent = gets ? 100.0 * (double)hits / (double)gets : 0;
 }
 
 static void read_slot(struct replay_report *report, unsigned index)
@@ -41,8 +45,8 @@ static void read_slot(struct replay_report *report, unsigned index)
 	int error = atomic_load_explicit(&slot->last_error, memory_order_relaxed);
 
 	replay_counts_read(slot, &row->counts);
-	read_percentiles(&slot->hits, row->hit_ns);
-	read_percentiles(&slot->sets, row->set_ns);
+	read_percentiles(&slot->calls[REPLAY_L1_HIT], row->hit_ns);
+	read_percentiles(&slot->calls[REPLAY_SET], row->set_ns);
 	row->private_b = atomic_load_explicit(&slot->private_b, memory_order_relaxed);
 	finish_row(row, report->outcome->began_ns, finished_ns ? finished_ns : report->outcome->ended_ns);
 	for (unsigned i = 0; i < LARDER_REASON_COUNT; i++)
@@ -53,7 +57,7 @@ static void read_slot(struct replay_report *report, unsigned index)
 
 /* The clock of all together stops when the last worker has done its share; that its process then ends is not part of the
  * work. */
-static void read_together(struct replay_report *report, struct replay_histogram *hits, struct replay_histogram *sets)
+static void read_together(struct replay_report *report)
 {
 	struct replay_row *all = &report->together;
 	int64_t last_ns = 0;
@@ -61,35 +65,81 @@ static void read_together(struct replay_report *report, struct replay_histogram 
 		const struct replay_slot *slot = &report->plan->shared->slots[i];
 		int64_t finished_ns = atomic_load_explicit(&slot->finished_ns, memory_order_relaxed);
 		add_counts(&all->counts, &report->rows[i].counts);
-		replay_histogram_merge(hits, &slot->hits);
-		replay_histogram_merge(sets, &slot->sets);
 		if (report->rows[i].private_b > all->private_b)
 			all->private_b = report->rows[i].private_b;
 		if (finished_ns > last_ns)
 			last_ns = finished_ns;
 	}
-	read_percentiles(hits, all->hit_ns);
-	read_percentiles(sets, all->set_ns);
+	memcpy(all->hit_ns, report->kinds[REPLAY_L1_HIT].ns, sizeof(all->hit_ns));
+	memcpy(all->set_ns, report->kinds[REPLAY_SET].ns, sizeof(all->set_ns));
 	finish_row(all, report->outcome->began_ns, last_ns ? last_ns : report->outcome->ended_ns);
 }
 
-int replay_report_make(const struct replay_plan *plan, const struct replay_outcome *outcome, const char *source,
+/* scratch is for the sum of the workers' histograms. */
+static void read_kind(struct replay_report *report, enum replay_call call, struct replay_histogram *scratch)
+{
+	struct replay_kind *kind = &report->kinds[call];
+
+	memset(scratch, 0, sizeof(*scratch));
+	for (unsigned i = 0; i < report->plan->workers; i++) {
+		const struct replay_slot *slot = &report->plan->shared->slots[i];
+		uint64_t ns = atomic_load_explicit(&slot->worst[call].ns, memory_order_relaxed);
+		replay_histogram_merge(scratch, &slot->calls[call]);
+		if (ns > kind->worst_ns) {
+			kind->worst_ns = ns;
+			kind->worst_began_ns = atomic_load_explicit(&slot->worst[call].began_ns, memory_order_relaxed);
+		}
+	}
+	read_percentiles(scratch, kind->ns);
+}
+
+static void read_story(struct replay_report *report)
+{
+	struct replay_breaker_log *log = &report->plan->shared->breaker;
+	struct replay_story *story = &report->story;
+	const struct replay_second *second = &report->outcome->second;
+
+	story->count = replay_breaker_read(log, story->transitions);
+	story->noted = replay_breaker_count(log);
+	story->state = replay_breaker_state(log);
+	story->reaction = replay_breaker_reaction(story->transitions, story->count, second->killed_ns, second->returned_ns);
+}
+
+int replay_report_make(const struct replay_plan *plan, const struct replay_outcome *outcome, const char *source, const char *l2,
     struct replay_report *ret_report)
 {
-	struct replay_report report = { .plan = plan, .outcome = outcome, .source = source };
-	struct replay_histogram *both = calloc(2, sizeof(*both));
-	report.rows = calloc(plan->workers, sizeof(*report.rows));
-	if (both == NULL || report.rows == NULL) {
-		free(both);
-		free(report.rows);
+	struct replay_histogram *scratch = malloc(sizeof(*scratch));
+	struct replay_row *rows = calloc(plan->workers, sizeof(*rows));
+	if (scratch == NULL || rows == NULL) {
+		free(scratch);
+		free(rows);
 		return -1;
 	}
+	memset(ret_report, 0, sizeof(*ret_report));
+	ret_report->plan = plan;
+	ret_report->outcome = outcome;
+	ret_report->source = source;
+	ret_report->l2 = l2;
+	ret_report->rows = rows;
+	for (int call = 0; call < REPLAY_CALLS; call++)
+		read_kind(ret_report, (enum replay_call)call, scratch);
 	for (unsigned i = 0; i < plan->workers; i++)
-		read_slot(&report, i);
-	read_together(&report, &both[0], &both[1]);
-	free(both);
-	*ret_report = report;
+		read_slot(ret_report, i);
+	read_together(ret_report);
+	read_story(ret_report);
+	free(scratch);
 	return 0;
+}
+
+uint64_t replay_report_worst(const struct replay_report *report, enum replay_call *ret_call)
+{
+	uint64_t worst_ns = 0;
+	for (int call = 0; call < REPLAY_CALLS; call++)
+		if (report->kinds[call].worst_ns > worst_ns) {
+			worst_ns = report->kinds[call].worst_ns;
+			*ret_call = (enum replay_call)call;
+		}
+	return worst_ns;
 }
 
 void replay_report_free(struct replay_report *report)
@@ -107,7 +157,9 @@ int replay_report_exit(const struct replay_report *report)
 		return CLI_INTERRUPTED;
 	if (report->outcome->died > 0)
 		return report->outcome->worker_exit ? report->outcome->worker_exit : CLI_UNAVAILABLE;
-	if (counts->errors > 0 || (counts->gets > 0 && counts->unavailable == counts->gets))
+	uint64_t gets = replay_counts_gets(counts);
+	uint64_t unanswered = counts->unavailable + counts->calls[REPLAY_OUTAGE] + counts->calls[REPLAY_REFUSED];
+	if (counts->errors > 0 || (gets > 0 && unanswered == gets))
 		return CLI_UNAVAILABLE;
 	return CLI_DONE;
 }
@@ -161,7 +213,7 @@ static void print_gets(const struct replay_report *report)
 	for (unsigned i = 0; i <= report->plan->workers; i++) {
 		const struct replay_row *row = row_at(report, i);
 		cell_label(table, report, i);
-		table_cell(table, human_count(buffer, row->counts.gets));
+		table_cell(table, human_count(buffer, replay_counts_gets(&row->counts)));
 		table_cell(table, human_count(buffer, (uint64_t)row->gets_per_s));
 		table_cellf(table, "%.2f", row->hit_percent);
 		cell_percentiles(table, row->hit_ns);
@@ -183,9 +235,9 @@ static void print_sets(const struct replay_report *report)
 	for (unsigned i = 0; i <= report->plan->workers; i++) {
 		const struct replay_row *row = row_at(report, i);
 		cell_label(table, report, i);
-		table_cell(table, human_count(buffer, row->counts.sets));
-		table_colour(table, row->counts.refused ? TABLE_YELLOW : TABLE_PLAIN);
-		table_cell(table, human_count(buffer, row->counts.refused));
+		table_cell(table, human_count(buffer, replay_counts_stored(&row->counts)));
+		table_colour(table, row->counts.unstored ? TABLE_YELLOW : TABLE_PLAIN);
+		table_cell(table, human_count(buffer, row->counts.unstored));
 		cell_percentiles(table, row->set_ns);
 		table_cellf(table, "%s%s", i == report->plan->workers ? "max " : "",
 		    row->private_b ? human_bytes(buffer, row->private_b) : "-");
@@ -228,6 +280,23 @@ static void print_cache(const struct replay_report *report)
 	    human_count(expiries, after->expiries - before->expiries));
 }
 
+void replay_report_reason(const char *label, uint64_t times, enum larder_reason reason)
+{
+	const char *text = larder_reason_text(reason);
+	char number[HUMAN_SIZE];
+	size_t room = COLUMNS - INDENT - strlen(human_count(number, times)) - strlen(" times: ");
+	size_t len = strlen(text), first = len;
+
+	while (first > room) {
+		do
+			first--;
+		while (first > 0 && text[first] != ' ');
+	}
+	printf("%-*s%s times: %.*s\n", INDENT, label, number, (int)first, text);
+	if (first < len)
+		printf("%*s%s\n", INDENT, "", text + first + (text[first] == ' '));
+}
+
 /* What was not served, and why; nothing where all went well. */
 static void print_trouble(const struct replay_report *report)
 {
@@ -237,16 +306,17 @@ static void print_trouble(const struct replay_report *report)
 		printf("killed     %u times a worker, and replaced it\n", report->outcome->killed);
 	if (counts->unavailable > 0)
 		printf("unserved   %s gets found the cache not available\n", human_count(number, counts->unavailable));
-	for (unsigned i = 1; i < LARDER_REASON_COUNT; i++)
+	if (counts->unstored > 0)
+		printf("%-10s %s sets were not stored\n", counts->unavailable > 0 ? "" : "unserved", human_count(number, counts->unstored));
+	for (unsigned i = 1; i < LARDER_REASON_L2_TIMEOUT; i++)
 		if (report->reasons[i] > 0)
-			printf("           %s times: %s\n", human_count(number, report->reasons[i]),
-			    larder_reason_text((enum larder_reason)i));
+			replay_report_reason("", report->reasons[i], (enum larder_reason)i);
 	if (counts->errors > 0)
 		printf("errors     %s, the last: %s\n", human_count(number, counts->errors), larder_strerror(report->last_error));
 	if (report->outcome->died > 0)
 		printf("lost       %u workers\n", report->outcome->died);
 	if (report->outcome->interrupted)
-		printf("stopped    after %s of %s requests\n", human_count(number, counts->gets),
+		printf("stopped    after %s of %s requests\n", human_count(number, replay_counts_gets(counts)),
 		    human_count((char[HUMAN_SIZE]){ 0 }, report->plan->trace.count));
 }
 
@@ -255,6 +325,8 @@ void replay_report_print(const struct replay_report *report)
 	print_trace(report);
 	print_cache(report);
 	print_trouble(report);
+	if (report->l2 != NULL)
+		replay_report_print_tiers(report);
 	printf("\n");
 	print_gets(report);
 	printf("\n");

@@ -45,6 +45,7 @@ static void count(_Atomic uint64_t *counter)
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
+_Static_assert(offsetof(struct replay_counts, calls) == 0, "a call is its own place among the counts");
 #define COUNT(worker, field) count(&(worker)->slot->counts[offsetof(struct replay_counts, field) / sizeof(uint64_t)])
 
 void replay_counts_read(const struct replay_slot *slot, struct replay_counts *ret_counts)
@@ -77,6 +78,44 @@ static int need_buffer(struct worker *worker, size_t size)
 	return 0;
 }
 
+static const struct {
+	const char *title, *name;
+} call_names[REPLAY_CALLS] = {
+	[REPLAY_L1_HIT] = { "L1 hit", "l1_hit" }, [REPLAY_L2_HIT] = { "L2 hit", "l2_hit" }, [REPLAY_STALE] = { "stale hit", "stale_hit" },
+	[REPLAY_MISS] = { "miss", "miss" }, [REPLAY_OUTAGE] = { "L2 outage", "l2_outage" }, [REPLAY_REFUSED] = { "breaker open", "refused" },
+	[REPLAY_UNSERVED] = { "unserved", "unserved" }, [REPLAY_SET] = { "set", "set" },
+};
+
+const char *replay_call_title(enum replay_call call)
+{
+	return call_names[call].title;
+}
+
+const char *replay_call_name(enum replay_call call)
+{
+	return call_names[call].name;
+}
+
+uint64_t replay_counts_gets(const struct replay_counts *counts)
+{
+	uint64_t sum = 0;
+	for (int i = 0; i < REPLAY_SET; i++)
+		sum += counts->calls[i];
+	return sum;
+}
+
+uint64_t replay_counts_hits(const struct replay_counts *counts)
+{
+	return counts->calls[REPLAY_L1_HIT] + counts->calls[REPLAY_L2_HIT] + counts->calls[REPLAY_STALE];
+}
+
+/* One that was killed between its two counters leaves one more of the second at most. */
+uint64_t replay_counts_stored(const struct replay_counts *counts)
+{
+	uint64_t sets = counts->calls[REPLAY_SET];
+	return sets > counts->unstored ? sets - counts->unstored : 0;
+}
+
 /* Two readings of the clock cost about 50 ns an operation, which is part of every figure in the tables; --no-latency takes none.
  * */
 static int64_t stamp(const struct worker *worker)
@@ -84,15 +123,25 @@ static int64_t stamp(const struct worker *worker)
 	return worker->plan->latency ? replay_now_ns() : 0;
 }
 
-static void note_latency(const struct worker *worker, struct replay_histogram *histogram, int64_t from_ns, int64_t to_ns)
+/* A call is over: counted, and timed. */
+static void note_call(struct worker *worker, enum replay_call call, int64_t from_ns, int64_t to_ns)
 {
-	if (worker->plan->latency)
-		replay_histogram_add(histogram, to_ns > from_ns ? (uint64_t)(to_ns - from_ns) : 0);
+	struct replay_worst *worst = &worker->slot->worst[call];
+	uint64_t took_ns = to_ns > from_ns ? (uint64_t)(to_ns - from_ns) : 0;
+
+	count(&worker->slot->counts[call]);
+	if (!worker->plan->latency)
+		return;
+	replay_histogram_add(&worker->slot->calls[call], took_ns);
+	if (took_ns <= atomic_load_explicit(&worst->ns, memory_order_relaxed))
+		return;
+	atomic_store_explicit(&worst->ns, took_ns, memory_order_relaxed);
+	atomic_store_explicit(&worst->began_ns, from_ns, memory_order_relaxed);
 }
 
 static void count_failure(struct worker *worker, int result)
 {
-	if (result == LARDER_UNAVAILABLE) {
+	if (result == LARDER_UNAVAILABLE || result == LARDER_E_L2) {
 		count(&worker->slot->reasons[larder_reason()]);
 	} else if (result < 0) {
 		COUNT(worker, errors);
@@ -134,14 +183,36 @@ static int store(struct worker *worker, uint64_t seed, const char *name, size_t 
 	int64_t begin_ns = stamp(worker);
 	int r = larder_set(plan->tenant, plan->space, name, name_len, worker->buffer, len, &plan->store, NULL);
 	int64_t end_ns = stamp(worker);
-	note_latency(worker, &worker->slot->sets, begin_ns, end_ns);
-	if (r == 0) {
-		COUNT(worker, sets);
-	} else {
-		COUNT(worker, refused);
+	if (r != 0) {
+		COUNT(worker, unstored);
 		count_failure(worker, r);
 	}
+	note_call(worker, REPLAY_SET, begin_ns, end_ns);
 	return 0;
+}
+
+/* What a get was. An outage is none of the cache's errors, and never a miss. */
+static enum replay_call judge(int result, const struct larder_value *value)
+{
+	switch (result) {
+	case LARDER_OK:
+		return value->source == LARDER_FROM_L2 ? REPLAY_L2_HIT : REPLAY_L1_HIT;
+	case LARDER_STALE:
+		return REPLAY_STALE;
+	case LARDER_E_L2:
+		return larder_reason() == LARDER_REASON_L2_OPEN ? REPLAY_REFUSED : REPLAY_OUTAGE;
+	default:
+		return result == LARDER_UNAVAILABLE || result < 0 ? REPLAY_UNSERVED : REPLAY_MISS;
+	}
+}
+
+/* What a server would do now: ask the slow store behind the cache. */
+static void fetch(const struct worker *worker)
+{
+	int64_t ms = worker->plan->fetch_ms;
+	const struct timespec time = { (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 };
+	if (ms > 0)
+		nanosleep(&time, NULL);
 }
 
 /* One request of the trace. Returns 0, or -1 when memory ran out. */
@@ -157,17 +228,18 @@ static int request(struct worker *worker, uint64_t at)
 	int64_t begin_ns = stamp(worker);
 	int r = get(worker, name, name_len, &value);
 	int64_t end_ns = stamp(worker);
-	COUNT(worker, gets);
+	note_call(worker, judge(r, &value), begin_ns, end_ns);
 	if (r == LARDER_OK || r == LARDER_STALE) {
-		COUNT(worker, hits);
-		note_latency(worker, &worker->slot->hits, begin_ns, end_ns);
 		check_value(worker, seed, &value, at);
 		return 0;
 	}
 	if (r == LARDER_UNAVAILABLE)
 		COUNT(worker, unavailable);
 	count_failure(worker, r);
-	return plan->set_on_miss ? store(worker, seed, name, name_len) : 0;
+	if (!plan->set_on_miss)
+		return 0;
+	fetch(worker);
+	return store(worker, seed, name, name_len);
 }
 
 /* Take the next block. `next` is stored before `end`: killed in between, the block is lost; the other way round the successor

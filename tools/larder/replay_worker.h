@@ -12,6 +12,7 @@
 
 #include <larder/larder.h>
 
+#include "replay_breaker.h"
 #include "replay_histogram.h"
 #include "replay_trace.h"
 #include "replay_value.h"
@@ -26,17 +27,43 @@ enum replay_deal {
 	REPLAY_DEAL_HASH          /* each key belongs to one worker */
 };
 
+/** How a call of the replay ended: the gets, then the sets. */
+enum replay_call {
+	REPLAY_L1_HIT = 0,        /* fresh, from this host's cache */
+	REPLAY_L2_HIT,            /* fresh, from L2 */
+	REPLAY_STALE,             /* stale, from this host's cache: L2, if there is one, had nothing newer or could not be asked */
+	REPLAY_MISS,
+	REPLAY_OUTAGE,            /* LARDER_E_L2, but for those that the breaker refused */
+	REPLAY_REFUSED,           /* LARDER_E_L2, the breaker being open */
+	REPLAY_UNSERVED,          /* LARDER_UNAVAILABLE, and errors */
+	REPLAY_SET,               /* the sets, those included that were not stored */
+	REPLAY_CALLS
+};
+/** As the tables and JSON name it, "L1 hit" and "l1_hit"; static. */
+const char *replay_call_title(enum replay_call call);
+const char *replay_call_name(enum replay_call call);
+
 /** What a worker counts. */
 struct replay_counts {
-	uint64_t gets;
-	uint64_t hits;
+	uint64_t calls[REPLAY_CALLS];
 	uint64_t unavailable;     /* gets that the cache could not answer */
-	uint64_t errors;          /* gets and sets with a result below 0 */
-	uint64_t sets;
-	uint64_t refused;         /* sets that were not stored */
+	uint64_t errors;          /* gets and sets with a result below 0 that is no outage */
+	uint64_t unstored;        /* sets that were not stored */
 	uint64_t wrong;           /* hits with another value than the key's */
 };
 #define REPLAY_COUNTS (sizeof(struct replay_counts) / sizeof(uint64_t))
+
+uint64_t replay_counts_gets(const struct replay_counts *counts);
+/** Values that were found, wherever and however old. */
+uint64_t replay_counts_hits(const struct replay_counts *counts);
+/** Sets that were stored. */
+uint64_t replay_counts_stored(const struct replay_counts *counts);
+
+/** The longest call of a kind. */
+struct replay_worst {
+	_Atomic uint64_t ns;           /* how long it took */
+	_Atomic int64_t began_ns;      /* CLOCK_MONOTONIC */
+};
 
 /**
  * A worker's part of the shared area. Only the process that has the place writes it; the master reads it at any time, and the
@@ -48,13 +75,13 @@ struct replay_slot {
 	_Atomic uint64_t next;         /* request to be done next */
 	_Atomic uint64_t end;          /* of its block */
 	_Atomic uint64_t counts[REPLAY_COUNTS]; /* in the order of struct replay_counts */
-	_Atomic uint64_t reasons[LARDER_REASON_COUNT]; /* of gets and sets that were not served */
+	_Atomic uint64_t reasons[LARDER_REASON_COUNT]; /* of gets and sets that were not served, outages included */
 	_Atomic int64_t finished_ns;   /* when its share was done, CLOCK_MONOTONIC; 0 = not yet */
 	_Atomic uint64_t private_b;    /* its private memory then */
 	_Atomic int32_t last_error;    /* last result below 0 */
 	uint32_t padding;
-	struct replay_histogram hits;
-	struct replay_histogram sets;
+	struct replay_worst worst[REPLAY_CALLS];
+	struct replay_histogram calls[REPLAY_CALLS];
 } __attribute__((aligned(64)));
 
 /** Anonymous shared memory, made by the master before it forks. */
@@ -62,6 +89,7 @@ struct replay_shared {
 	_Atomic uint64_t cursor;       /* next block that nobody took; workers add, relaxed */
 	_Atomic uint32_t stop;         /* the master sets it, workers look at it before each request; relaxed */
 	uint32_t padding;
+	struct replay_breaker_log breaker;
 	struct replay_slot slots[] __attribute__((aligned(64)));
 };
 
@@ -76,7 +104,9 @@ struct replay_plan {
 	unsigned workers;
 	enum replay_deal deal;
 	int set_on_miss;
+	int64_t fetch_ms;         /* that a miss costs before the set */
 	int latency;              /* 0: take no times */
+	int has_l2;               /* LARDER_L2_URL is set */
 	struct replay_shared *shared;
 };
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "human.h"
@@ -17,6 +18,7 @@
 #define READERS_SPARE 16          /* slots for the master, the agent and the tools that look on */
 #define WORKERS_SETTING 256       /* default of LARDER_WORKERS */
 #define WHY_SIZE 512
+#define L2_WAIT_MS 120000
 
 static const char help[] =
     "Fork workers that replay an access trace through one shared cache, as the\n"
@@ -35,8 +37,18 @@ static const char help[] =
     "of the trace is nearly kept; --deal hash gives each key to one worker.\n"
     "With --workers 1 the order is exact, and nothing runs in the background\n"
     "(EVICTOR=inline) unless LARDER_EVICTOR says otherwise.\n"
+    "--fetch makes a worker wait after a miss, as it would for the slow store behind\n"
+    "the cache; without it sets come faster than any server makes them.\n"
     "--kill-every ends a random worker with SIGKILL every so often and puts another\n"
     "in its place.\n"
+    "\n"
+    "Where LARDER_L2_URL names a second level, the workers read through to it, and what\n"
+    "they set is told to it. --l2d starts a larder-l2d for the run, on a free port of\n"
+    "the loopback, with its data in DIR/l2, and stops it at the end; it is used in the\n"
+    "place of LARDER_L2_URL. --l2-outage kills it, and starts it again: 40%:20% when\n"
+    "40 % of the requests are done, for another 20 % of them; 3s:2s after 3 seconds,\n"
+    "for 2. After the last get the replay waits, --l2-wait at most, until L2 has been\n"
+    "told everything and, after an outage, until the breaker is closed again.\n"
     "\n"
     "Private memory is what a worker has for itself alone at its end: pages of the\n"
     "cache are shared, and so is the trace, which the master holds.\n"
@@ -51,7 +63,9 @@ struct request {
 	const char *trace, *generate;
 	const char *value_size;
 	const char *size, *entries;
-	int64_t ttl_ms, kill_every_ms;
+	int64_t ttl_ms, kill_every_ms, fetch_ms;
+	const char *l2d, *l2_size, *l2_outage;
+	int64_t l2_wait_ms;
 	int set_on_miss, latency, quiet;
 	int deal;
 };
@@ -59,7 +73,7 @@ struct request {
 static void fill_defaults(struct request *request)
 {
 	*request = (struct request){ .workers = 4, .tenant = "replay", .space = "trace", .value_size = "512",
-		.set_on_miss = 1, .latency = 1 };
+		.set_on_miss = 1, .latency = 1, .l2_wait_ms = L2_WAIT_MS };
 }
 
 static int trace_progress(void *ctx, uint64_t done, uint64_t total)
@@ -92,6 +106,19 @@ static int load_trace(const struct request *request, struct replay_plan *plan)
 }
 
 /* Returns -1 to go on, or an exit code. */
+static int check_outage(struct cli *cli, const struct request *request, struct replay_tiers *tiers)
+{
+	if (request->l2d == NULL && (request->l2_outage != NULL || request->l2_size != NULL))
+		return cli_usage(cli, "--l2-outage and --l2-size need --l2d: only an L2 of the replay's own is sized and killed");
+	if (request->l2_outage == NULL)
+		return -1;
+	tiers->has_outage = 1;
+	if (replay_outage_parse(request->l2_outage, &tiers->outage) < 0)
+		return cli_usage(cli, "--l2-outage: AT:FOR, each a share of the requests (40%%) or a time (3s)");
+	return -1;
+}
+
+/* Returns -1 to go on, or an exit code. */
 static int check_request(struct cli *cli, const struct request *request, struct replay_plan *plan)
 {
 	if (request->workers < 1 || request->workers > REPLAY_WORKERS_MAX)
@@ -104,6 +131,7 @@ static int check_request(struct cli *cli, const struct request *request, struct 
 	plan->space = request->space;
 	plan->deal = request->deal ? REPLAY_DEAL_HASH : REPLAY_DEAL_BLOCKS;
 	plan->set_on_miss = request->set_on_miss;
+	plan->fetch_ms = request->fetch_ms;
 	plan->latency = request->latency;
 	plan->store = (struct larder_store)LARDER_STORE_INIT;
 	if (request->ttl_ms > 0)
@@ -128,12 +156,82 @@ static int add_settings(struct cli *cli, const struct request *request)
 	return 0;
 }
 
+/* What the settings say of the two things that the replay itself must know. Freed by the caller. */
+struct places {
+	char *dir;
+	char *l2;
+};
+
+static int find_place(void *ctx, const struct larder_setting *setting)
+{
+	struct places *places = ctx;
+	char **place = setting->name == NULL ? NULL : strcmp(setting->name, "LARDER_DIR") == 0 ? &places->dir :
+	    strcmp(setting->name, "LARDER_L2_URL") == 0 ? &places->l2 : NULL;
+
+	if (place != NULL && setting->value != NULL && *setting->value != '\0') {
+		free(*place);
+		*place = strdup(setting->value);
+	}
+	return 0;
+}
+
+/* Problems of settings are told when the cache is opened. */
+static void find_places(const struct cli *cli, struct places *places)
+{
+	int r = larder_settings_each(&cli->options, find_place, places);
+	(void)r;
+}
+
+/* Returns -1 to go on, or an exit code. The address is known only when the service listens, so it is started before the cache is opened. */
+static int start_l2(struct cli *cli, const struct request *request, struct replay_tiers *tiers, struct places *places)
+{
+	char url[sizeof(tiers->l2.address) + 8];
+
+	find_places(cli, places);
+	if (request->l2d == NULL)
+		return -1;
+	if (places->dir == NULL)
+		return cli_usage(cli, "--l2d needs the directory of the cache: give --dir or LARDER_DIR");
+	if (replay_l2_start(request->l2d, request->l2_size, places->dir, &tiers->l2) < 0)
+		return cli_interrupted ? CLI_INTERRUPTED : CLI_UNAVAILABLE;
+	snprintf(url, sizeof(url), "http://%s", tiers->l2.address);
+	if (cli_setting(cli, "L2_URL", url) < 0)
+		return CLI_USAGE;
+	find_places(cli, places);
+	return -1;
+}
+
+static void on_breaker(void *ctx, const char *breaker, enum larder_breaker_state state, const char *transition)
+{
+	struct replay_shared *shared = ctx;
+	(void)breaker;
+	replay_breaker_note(&shared->breaker, state, transition, replay_now_ns());
+}
+
+/* Transitions of the breaker are in the table; as lines of their own they are told only to who asks for a log. */
+static void on_log(void *ctx, enum larder_log_level level, const char *line)
+{
+	(void)ctx;
+	(void)level;
+	if (getenv("LARDER_LOG_LEVEL") == NULL && (strstr(line, " event=breaker ") != NULL || strstr(line, "\"event\":\"breaker\"") != NULL))
+		return;
+	/* The progress line of another process may stand there. */
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+	cli_error("%s", line);
+}
+
 /* Returns -1 to go on, or an exit code. One look-up of a made-up name finds a malformed space before there are workers to find
  * it. */
 static int open_cache(struct cli *cli, const struct request *request, struct replay_plan *plan)
 {
-	if (add_settings(cli, request) < 0)
-		return CLI_USAGE;
+	if (replay_shared_make(plan) < 0) {
+		cli_error("out of memory");
+		return CLI_UNAVAILABLE;
+	}
+	cli->options.log = on_log;
+	cli->options.breaker = on_breaker;
+	cli->options.breaker_ctx = plan->shared;
 	int code = cli_open(cli, &plan->cache);
 	if (code != CLI_DONE)
 		return code;
@@ -144,44 +242,62 @@ static int open_cache(struct cli *cli, const struct request *request, struct rep
 	return r < 0 && r != LARDER_E_NAME ? cli_failed(request->tenant, r) : -1;
 }
 
-static int run(struct cli *cli, const struct request *request, struct replay_plan *plan)
+static int report(struct cli *cli, struct replay_report *report)
 {
-	struct replay_conduct conduct = { request->kill_every_ms, (uint64_t)time(NULL), request->quiet };
+	int code = replay_report_exit(report);
+	if (!cli->json)
+		replay_report_print(report);
+	else if (cli_print_json(replay_report_json(report)) < 0)
+		code = CLI_UNAVAILABLE;
+	replay_report_free(report);
+	return code;
+}
+
+static int run(struct cli *cli, const struct request *request, struct replay_plan *plan, struct replay_tiers *tiers, const char *l2)
+{
+	static struct replay_report summary;
+	struct replay_conduct conduct = { request->kill_every_ms, (uint64_t)time(NULL), request->quiet, tiers };
 	struct replay_outcome outcome;
-	struct replay_report report;
 	const char *source = request->trace ? request->trace : request->generate ? request->generate : REPLAY_RECIPE_DEFAULT;
 
-	if (replay_shared_make(plan) < 0 || replay_master_run(plan, &conduct, &outcome) < 0)
+	if (replay_master_run(plan, &conduct, &outcome) < 0)
 		return CLI_UNAVAILABLE;
-	if (replay_report_make(plan, &outcome, source, &report) < 0) {
+	if (replay_report_make(plan, &outcome, source, l2, &summary) < 0) {
 		cli_error("out of memory");
 		return CLI_UNAVAILABLE;
 	}
-	int code = replay_report_exit(&report);
-	if (!cli->json)
-		replay_report_print(&report);
-	else if (cli_print_json(replay_report_json(&report)) < 0)
-		code = CLI_UNAVAILABLE;
-	replay_report_free(&report);
-	return code;
+	int code = report(cli, &summary);
+	return code == CLI_DONE && tiers->l2.lost ? CLI_UNAVAILABLE : code;
 }
 
 static int replay(struct cli *cli, const struct request *request)
 {
 	struct replay_plan plan = { .cache = NULL };
+	struct replay_tiers tiers = { .options = &cli->options, .wait_ms = request->l2_wait_ms };
+	struct places places = { NULL, NULL };
 	int code = check_request(cli, request, &plan);
 
 	cli_catch_signals();
 	if (code < 0)
+		code = check_outage(cli, request, &tiers);
+	if (code < 0)
 		code = load_trace(request, &plan);
+	if (code < 0 && add_settings(cli, request) < 0)
+		code = CLI_USAGE;
+	if (code < 0)
+		code = start_l2(cli, request, &tiers, &places);
+	plan.has_l2 = places.l2 != NULL;
 	if (code < 0)
 		code = open_cache(cli, request, &plan);
 	if (code < 0)
-		code = run(cli, request, &plan);
+		code = run(cli, request, &plan, &tiers, places.l2);
 	larder_tenant_close(plan.tenant);
 	larder_close(plan.cache);
+	replay_l2_stop(&tiers.l2);
 	replay_shared_free(&plan);
 	replay_trace_free(&plan.trace);
+	free(places.dir);
+	free(places.l2);
 	return code;
 }
 
@@ -200,8 +316,13 @@ int verb_replay(int argc, char **argv)
 		{ "ttl", CLI_TIME, &request.ttl_ms, "TIME", "time to live of what is set (the space's policy)", NULL },
 		{ "set-on-miss", CLI_FLAG, &request.set_on_miss, NULL, "set after a miss (as is done anyway)", NULL },
 		{ "no-set-on-miss", CLI_NO_FLAG, &request.set_on_miss, NULL, "only look up", NULL },
+		{ "fetch", CLI_TIME, &request.fetch_ms, "TIME", "what a miss costs before the set (nothing)", NULL },
 		{ "no-latency", CLI_NO_FLAG, &request.latency, NULL, "take no times, to measure throughput alone", NULL },
 		{ "kill-every", CLI_TIME, &request.kill_every_ms, "TIME", "kill and replace a worker every so often", NULL },
+		{ "l2d", CLI_TEXT, &request.l2d, "PROGRAM", "start this larder-l2d as second level for the run", NULL },
+		{ "l2-size", CLI_TEXT, &request.l2_size, "SIZE", "size of its cache (its default)", NULL },
+		{ "l2-outage", CLI_TEXT, &request.l2_outage, "AT:FOR", "kill it, and start it again: 40%:20% or 3s:2s", NULL },
+		{ "l2-wait", CLI_TIME, &request.l2_wait_ms, "TIME", "wait so long for L2 after the last get (2m)", NULL },
 		{ "tenant", CLI_TEXT, &request.tenant, "TENANT", "whose entries they are (replay)", NULL },
 		{ "space", CLI_TEXT, &request.space, "SPACE", "space of the entries (trace)", NULL },
 		{ "quiet", CLI_FLAG, &request.quiet, NULL, "no progress on stderr", NULL },
