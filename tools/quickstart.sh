@@ -1,13 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # From a bare clone to a cache that works: set up and build in build/, then run four pre-forked workers over an access trace, through one
-# shared cache, and leave the cache to be looked into.
+# shared cache and a second level behind it. In the middle the second level is killed, for three seconds; a table tells what happened. The
+# shared cache is left to be looked into, no process is.
 #
 #   sh tools/quickstart.sh               a made-up trace, always the same
 #   TRACE=file sh tools/quickstart.sh    a real one: a key a line, or a web server's log; gzipped or plain
+#   L2=off sh tools/quickstart.sh        the shared cache alone, as fast as it can
 #
 # LARDER_DIR   where the cache goes; else /dev/shm/larder-quickstart-UID, or build/quickstart/cache if there is no room
-# LARDER_SIZE  its size, 64M
+# LARDER_SIZE  its size: 32M, and 64M without the second level
 # Arguments are passed on to `larder replay`.
 set -u
 # What the caller names is meant from where the caller stands.
@@ -21,7 +23,8 @@ TRACE=$(absolute "${TRACE:-}") LARDER_SECRET_FILE=$(absolute "${LARDER_SECRET_FI
 cd "$(dirname "$0")/.." || exit 1
 . tools/setup.sh
 
-size=${LARDER_SIZE:-64M}
+l2=${L2:-on}
+l2_size=192M
 
 # A secret of 64 characters, readable by nobody else.
 make_secret() {
@@ -39,11 +42,13 @@ in_kib() {
 	esac 2> /dev/null || echo 0
 }
 
-# Is there room for the cache and half of it again, for its reserve and its control segment?
+# Is there room for the caches and half of it again, for their reserves and control segments?
 has_room() {
 	[ -d "$1" ] && [ -w "$1" ] || return 1
 	free=$(df -Pk "$1" | awk 'NR == 2 { print $4 }')
-	[ "${free:-0}" -gt "$(($(in_kib "$size") * 3 / 2))" ]
+	wanted=$(in_kib "$size")
+	[ "$l2" = off ] || wanted=$((wanted + $(in_kib "$l2_size")))
+	[ "${free:-0}" -gt "$((wanted * 3 / 2))" ]
 }
 
 choose_directory() {
@@ -65,20 +70,47 @@ setup_make build all > build/make.log 2>&1 || {
 	exit 1
 }
 
+if [ "$l2" != off ] && [ ! -x build/larder-l2d ]; then
+	setup_say 'libmicrohttpd is missing, so there is no larder-l2d: the shared cache alone'
+	l2=off
+fi
+if [ "$l2" = off ]; then
+	size=${LARDER_SIZE:-64M}
+	recipe=zipf:1.0,keys=200000,requests=2000000,seed=1,shift=4,scan=5
+else
+	# A miss costs a millisecond, as it would where there is something slow behind the cache.
+	size=${LARDER_SIZE:-32M}
+	recipe=zipf:1.0,keys=60000,requests=600000,seed=1,shift=4,scan=5
+	set -- --l2d build/larder-l2d --l2-size "$l2_size" --l2-outage 40%:3s --fetch 1ms "$@"
+fi
+
 LARDER_SECRET_FILE=${LARDER_SECRET_FILE:-$PWD/build/quickstart/secret}
 make_secret "$LARDER_SECRET_FILE" || exit 1
 [ -n "${LARDER_DIR:-}" ] || LARDER_DIR=$(choose_directory) || exit 1
 export LARDER_DIR LARDER_SECRET_FILE
+unset LARDER_L2_URL
 
 if [ -n "${TRACE:-}" ]; then
 	set -- --trace "$TRACE" "$@"
 else
-	set -- --generate 'zipf:1.0,keys=200000,requests=2000000,seed=1,shift=4,scan=5' "$@"
+	set -- --generate "$recipe" "$@"
 fi
 setup_say "larder replay, in $LARDER_DIR"
-build/larder replay --workers 4 --size "$size" --set-on-miss "$@"
+# In the background, so that a signal to this shell alone reaches it too; it stops the second level, and ends.
+build/larder replay --workers 4 --size "$size" --set-on-miss "$@" &
+replay=$!
+trap 'kill -TERM "$replay" 2> /dev/null' INT TERM HUP
+wait "$replay"
 status=$?
-if [ "$status" -ne 0 ]; then
+while kill -0 "$replay" 2> /dev/null; do
+	wait "$replay"
+	status=$?
+done
+trap - INT TERM HUP
+if [ "$status" -eq 130 ]; then
+	echo "quickstart: interrupted; what there is of the cache is in $LARDER_DIR" >&2
+	exit "$status"
+elif [ "$status" -ne 0 ]; then
 	echo "quickstart: larder replay failed with exit code $status" >&2
 	exit "$status"
 fi
@@ -89,10 +121,19 @@ The cache is still there. To look into it:
 
     export LARDER_DIR=$LARDER_DIR
     export LARDER_SECRET_FILE=$LARDER_SECRET_FILE
+    export LARDER_SIZE=$size
     build/larder stat
     build/larder dump | head
     build/larder dump --format jsonl --values hex | head -n 3
     build/larder check
+END
+[ "$l2" = off ] || cat <<END
+    build/larder breaker
+    build/larder outbox
+    build/larder health
+    LARDER_SIZE=$l2_size build/larder stat --dir $LARDER_DIR/l2 --name l2d
+END
+cat <<END
 
 and to be rid of it: rm -r $LARDER_DIR
 END
