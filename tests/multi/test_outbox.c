@@ -296,7 +296,7 @@ static void fill_with(struct worker *worker, unsigned key, uint64_t version, con
 
 static void read_through(struct worker *worker, unsigned key)
 {
-	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_ACCESS | LD_NOTE_SEEN };
+	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_ACCESS | LD_NOTE_SEEN, NULL };
 	uint64_t least = atomic_load(&board->floor[key]), version = 0;
 	struct ld_found found = { 0 };
 	int rc = ld_store_get(store, &keys[key], &way, &look, &found);
@@ -511,7 +511,7 @@ static void drain_all(void *arg)
 /* Of each key the store and L2 have the same, or one of them has nothing that may be read. */
 static void compare(unsigned key)
 {
-	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_SEEN };
+	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_SEEN, NULL };
 	struct ld_found found = { 0 };
 	struct held held = ask_l2(key);
 	uint64_t version = 0;
