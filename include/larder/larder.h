@@ -284,9 +284,11 @@ LARDER_API void larder_free(void *text);
  * ret_value on 0 and LARDER_STALE: the value; on LARDER_ABSENT: its times, no data
  *
  * Returns   0 fresh; LARDER_STALE; LARDER_MISS; LARDER_ABSENT; LARDER_UNAVAILABLE;
+ *           LARDER_E_L2 not here, and L2 could not be asked: larder_reason(); LARDER_E_LIMIT not here, and the tenant is over its limit on gets of L2;
+ *           after both larder_retry_after();
  *           LARDER_E_SPACE_NAME, LARDER_E_NAME, LARDER_E_USAGE, LARDER_E_CLOSED
- * Blocks    never on another process's lock, but for the first reads of a process, which take a reader slot:
- *           up to the budget
+ * Blocks    never on another process's lock, but for the first reads of a process, which take a reader slot: up to the
+ *           budget. Where L2 is asked: up to LARDER_L2_GET_MS, or the budget if that is shorter
  */
 LARDER_API LARDER_CHECK int larder_get(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
     const struct larder_call *call, struct larder_value *ret_value);
@@ -613,6 +615,8 @@ LARDER_API enum larder_error_class larder_classify(int result);
 /** Why this thread's last call gave LARDER_UNAVAILABLE, and its text. */
 LARDER_API enum larder_reason larder_reason(void);
 LARDER_API const char *larder_reason_text(enum larder_reason reason);
+/** After LARDER_E_L2 or LARDER_E_LIMIT of a get of this thread: milliseconds before which trying again is no use; 0 = not known. */
+LARDER_API int64_t larder_retry_after(void);
 /** "0.1.0" */
 LARDER_API const char *larder_version(void);
 

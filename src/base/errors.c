@@ -72,6 +72,7 @@ static const char *const reasons[] = {
 _Static_assert(sizeof(reasons) / sizeof(reasons[0]) == LARDER_REASON_COUNT, "each reason has its text");
 
 static _Thread_local enum larder_reason last_reason;
+static _Thread_local int64_t last_retry_after_ms;
 
 static const struct row *find(int result)
 {
@@ -104,6 +105,16 @@ enum larder_error_class larder_classify(int result)
 void ld_reason_set(enum larder_reason reason)
 {
 	last_reason = reason;
+}
+
+void ld_retry_after_set(int64_t retry_after_ms)
+{
+	last_retry_after_ms = retry_after_ms;
+}
+
+int64_t larder_retry_after(void)
+{
+	return last_retry_after_ms;
 }
 
 enum larder_reason larder_reason(void)

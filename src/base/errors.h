@@ -10,5 +10,7 @@
 
 /** What larder_reason() of this thread returns from now on; LARDER_REASON_NONE forgets. Threads: any, each has its own. */
 void ld_reason_set(enum larder_reason reason);
+/** What larder_retry_after() of this thread returns from now on. */
+void ld_retry_after_set(int64_t retry_after_ms);
 
 #endif

@@ -234,6 +234,29 @@ static int without(int result, enum ld_l2_outcome outcome)
 	return LARDER_E_L2;
 }
 
+/*
+ * The tenant's limit on gets of L2: half of it while the host is cold (DESIGN: E3). Over it nothing is asked, and that is its own outcome. Where nobody
+ * can count, the breaker and the bound on calls under way still stand.
+ */
+static int is_over_limit(const struct ld_asked *asked)
+{
+	larder_tenant *tenant = asked->tenant;
+	const struct ld_limit_ask ask = { tenant->limits.l2_rate ? ld_limit_tag(tenant, LD_LIMIT_L2, NULL) : 0,
+		{ tenant->limits.l2_rate, tenant->limits.l2_burst, 1 } };
+	int64_t retry_ms = 0;
+
+	if (tenant->limits.l2_rate == 0 || ld_store_limit(tenant->cache->store, &asked->key, &asked->way, &ask, 1, 1, &retry_ms) != LARDER_E_LIMIT)
+		return 0;
+	ld_store_count(tenant->cache->store, &asked->key, LD_TC_l2_limited);
+	ld_retry_after_set(retry_ms);
+	return 1;
+}
+
+static int over_limit(int result)
+{
+	return result == LARDER_STALE ? result : LARDER_E_LIMIT;
+}
+
 int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source)
 {
 	larder *cache = asked->tenant->cache;
@@ -247,11 +270,15 @@ int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look
 	int rc;
 
 	ld_drain_start_if(cache);
+	if (is_over_limit(asked))
+		return over_limit(result);
 	outcome = ld_l2_get(cache->l2, &call, &have, &value, &end);
 	if (outcome == LD_L2_SAME && renew(asked, &value, look, found))
 		return 0;
-	if (outcome != LD_L2_HIT)
+	if (outcome != LD_L2_HIT) {
+		ld_retry_after_set(end.retry_after_ms);
 		return without(result, outcome);
+	}
 	if (!ld_store_l2_admits(cache->store, &asked->key, value.created_ms, cache->settings.number[LD_SET_L2_SKEW_MS])) {
 		rc = without(result, LD_L2_MISS);
 	} else {
@@ -266,8 +293,12 @@ int ld_second_exists(const struct ld_asked *asked, int result)
 {
 	const struct ld_l2_call call = call_of(asked);
 	struct ld_l2_end end;
-	enum ld_l2_outcome outcome = ld_l2_head(asked->tenant->cache->l2, &call, &end);
+	enum ld_l2_outcome outcome;
 
+	if (is_over_limit(asked))
+		return over_limit(result);
+	outcome = ld_l2_head(asked->tenant->cache->l2, &call, &end);
+	ld_retry_after_set(end.retry_after_ms);
 	return outcome == LD_L2_HIT ? 0 : without(result, outcome);
 }
 

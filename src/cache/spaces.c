@@ -187,10 +187,14 @@ static void read_tenant(struct parsing *parsing, const char *place, const json_t
 			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_LIMIT_SUBKEY_RATE], &own->limits.subkey_rate);
 		else if (strcmp(key, "subkey_burst") == 0)
 			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_LIMIT_SUBKEY_BURST], &own->limits.subkey_burst);
+		else if (strcmp(key, "l2_rate") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_L2_RATE], &own->limits.l2_rate);
+		else if (strcmp(key, "l2_burst") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_L2_BURST], &own->limits.l2_burst);
 		else if (strcmp(key, "spaces") == 0)
 			read_spaces(parsing, inner, value, tenant);
 		else
-			fault(parsing, inner, "unknown field, allowed are quota, rate, burst, subkey_rate, subkey_burst, spaces");
+			fault(parsing, inner, "unknown field, allowed are quota, rate, burst, subkey_rate, subkey_burst, l2_rate, l2_burst, spaces");
 	}
 }
 

@@ -29,6 +29,7 @@ struct ld_policy {
 struct ld_limits {
 	int64_t rate, burst;
 	int64_t subkey_rate, subkey_burst;
+	int64_t l2_rate, l2_burst;      /* of calls to L2 */
 };
 
 struct ld_spaces;

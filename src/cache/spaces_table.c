@@ -68,7 +68,7 @@ struct ld_spaces_tenant *ld_spaces_add_tenant(struct ld_spaces *spaces, const ch
 	if (row == NULL)
 		return NULL;
 	(void)snprintf(row->tenant, sizeof(row->tenant), "%s", tenant);
-	row->own.limits = (struct ld_limits){ NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN };
+	row->own.limits = (struct ld_limits){ NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN };
 	return &row->own;
 }
 
@@ -186,6 +186,7 @@ void ld_spaces_limits(const struct ld_spaces *spaces, const char *tenant, const 
 	if (own != NULL) {
 		overlay_limit(own->limits.rate, own->limits.burst, &limits.rate, &limits.burst);
 		overlay_limit(own->limits.subkey_rate, own->limits.subkey_burst, &limits.subkey_rate, &limits.subkey_burst);
+		overlay_limit(own->limits.l2_rate, own->limits.l2_burst, &limits.l2_rate, &limits.l2_burst);
 	}
 	*ret_limits = limits;
 }

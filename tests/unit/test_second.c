@@ -401,6 +401,33 @@ static void test_without_l1_everything_goes_to_l2(void **state)
 }
 #endif
 
+static void test_a_tenant_is_kept_to_its_share_of_l2(void **state)
+{
+	struct both *both = *state;
+	/* A new cache is a cold host: half of the burst, and of the rate. */
+	struct box *box = open_both(both, (const char *const[]){ "L2_RATE=1/m", "L2_BURST=10", NULL });
+	struct larder_stats stats = { .size = sizeof(stats) };
+	int asked = 0;
+	char name[16];
+
+	for (int i = 0; i < 20; i++) {
+		struct larder_value value = { 0 };
+		int rc;
+
+		snprintf(name, sizeof(name), "n%d", i);
+		rc = larder_get(box->tenant, BOX_SPACE, name, strlen(name), NULL, &value);
+		assert_true(rc == LARDER_MISS || rc == LARDER_E_LIMIT);
+		asked += rc == LARDER_MISS;
+	}
+	assert_int_equal(asked, 5);
+	assert_int_equal(requests(both), 5);
+	assert_in_range(larder_retry_after(), 1000, 120000);
+	assert_int_equal(larder_get_stats(box->cache, &stats), 0);
+	/* What is here is not concerned. */
+	assert_int_equal(box_set(box, "own", "v"), 0);
+	assert_true(box_gives(box, "own", 0, "v"));
+}
+
 /* ---- writing ---- */
 
 static void test_writes_are_told(void **state)
@@ -552,6 +579,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_stale_value_outlives_l2, begin, end),
 		cmocka_unit_test_setup_teardown(test_without_l1_everything_goes_to_l2, begin, end),
 #endif
+		cmocka_unit_test_setup_teardown(test_a_tenant_is_kept_to_its_share_of_l2, begin, end),
 		cmocka_unit_test_setup_teardown(test_writes_are_told, begin, end),
 		cmocka_unit_test_setup_teardown(test_raw_and_the_tenant_in_the_path, begin, end),
 		cmocka_unit_test_setup_teardown(test_what_is_not_told_yet_is_not_asked_for, begin, end),
