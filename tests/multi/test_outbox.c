@@ -28,7 +28,7 @@
 #include "lib/sample.h"
 #include "lib/team.h"
 
-enum { WORKERS = 3, DRAINERS = 2, TEAM = WORKERS + DRAINERS, KEYS = 384, VALUE_MAX = 9000, WITHIN_MS = 25, RING = 1 << 14, AT_ONCE = 24, TENANTS = 8 };
+enum { WORKERS = 3, DRAINERS = 2, TEAM = WORKERS + DRAINERS, KEYS = 384, VALUE_MAX = 9000, WITHIN_MS = 25, RING = 1 << 14, AT_ONCE = 24, TENANTS = 8, LULL_MS = 300 };
 
 static const char *const tenants[TENANTS] = { "t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7" };
 
@@ -55,6 +55,7 @@ struct held {
 
 struct board {
 	_Atomic int stop, finishing, l2_stop;
+	_Atomic int lulls;                /* 1: now and then nobody writes, and the outbox comes to be empty */
 	_Atomic uint64_t next[KEYS], done[KEYS], floor[KEYS];
 	struct held l2[KEYS];
 	_Atomic uint64_t posted;
@@ -394,7 +395,7 @@ static void do_something(struct worker *worker)
 	unsigned what = (unsigned)(team_random(&worker->random) >> 32) % 1000;
 	int rc;
 
-	if (what < 800) {
+	if (what < 800 || (atomic_load(&board->lulls) && team_now_ms() / LULL_MS % 2 == 0)) {
 		read_through(worker, any);
 	} else if (what < 900) {
 		put_one(worker, own, 0);
@@ -476,8 +477,11 @@ static void kill_someone(uint64_t *random)
 
 static void kill_at(enum ld_fault_point point, uint64_t *random)
 {
-	/* The lock is taken seldom, all else often. */
-	team_arm(point, LD_FAULT_KILL, 0, point == LD_FAULT_drain_taken ? 1 : 1 + (int64_t)(team_random(random) % 5));
+	/* The lock is taken seldom, and the outbox seldom empty; all else is often. */
+	int is_seldom = point == LD_FAULT_drain_taken || point == LD_FAULT_outbox_emptied;
+
+	atomic_store(&board->lulls, point == LD_FAULT_outbox_emptied);
+	team_arm(point, LD_FAULT_KILL, 0, is_seldom ? 1 : 1 + (int64_t)(team_random(random) % 5));
 	if (!TEAM_POLL(TEAM_DEADLINE_MS, (replace_dead(), atomic_load(&team_plan()->acted) > 0))) {
 		print_board();
 		TEAM_FAIL("point %s was not reached", ld_fault_name(point));
@@ -485,6 +489,7 @@ static void kill_at(enum ld_fault_point point, uint64_t *random)
 	/* The pass that acted and the end of the process are two moments. */
 	TEAM_POLL(1000, replace_dead() > 0);
 	team_disarm();
+	atomic_store(&board->lulls, 0);
 }
 
 /* ---- afterwards ---- */
