@@ -14,7 +14,7 @@
 
 #include "base/errors.h"
 
-#define LAST_ERROR LARDER_E_LIMIT
+#define LAST_ERROR LARDER_E_L2
 #define LAST_OUTCOME LARDER_UNAVAILABLE
 
 static const struct {
@@ -46,6 +46,7 @@ static const struct {
 	{ -16, LARDER_CLASS_USAGE, "LARDER_E_CLOSED" },
 	{ -17, LARDER_CLASS_BUG, "LARDER_E_BUG" },
 	{ -18, LARDER_CLASS_AGAIN, "LARDER_E_LIMIT" },
+	{ -19, LARDER_CLASS_AGAIN, "LARDER_E_L2" },
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 

@@ -105,7 +105,7 @@ static void each_field_finds_its_policy(void **state)
 
 static void expect_limits(const struct ld_spaces *spaces, const char *tenant, int64_t rate, int64_t burst, int64_t subkey_rate, int64_t subkey_burst)
 {
-	static const struct ld_limits by_settings = { 5000000000, 50, 2000000000, 20 };
+	static const struct ld_limits by_settings = { 5000000000, 50, 2000000000, 20, 0, 0 };
 	struct ld_limits limits;
 
 	ld_spaces_limits(spaces, tenant, &by_settings, &limits);
@@ -204,7 +204,7 @@ static const struct {
 	  "s.json: spaces.a23456789012345678901234567890-2: not an id, allowed are a-z, 0-9 and '-', 1..31 of them" },
 	{ "{\"tenants\":{\"a_b\":{}}}", "s.json: tenants.a_b: not an id, allowed are a-z, 0-9 and '-', 1..63 of them" },
 	{ "{\"tenants\":{\"a\":[]}}", "s.json: tenants.a: not an object" },
-	{ "{\"tenants\":{\"a\":{\"ttl\":1}}}", "s.json: tenants.a.ttl: unknown field, allowed are quota, rate, burst, subkey_rate, subkey_burst, spaces" },
+	{ "{\"tenants\":{\"a\":{\"ttl\":1}}}", "s.json: tenants.a.ttl: unknown field, allowed are quota, rate, burst, subkey_rate, subkey_burst, l2_rate, l2_burst, spaces" },
 	{ "{\"tenants\":{\"a\":{\"rate\":null}}}", "s.json: tenants.a.rate: not a text like \"30/m\", nor a number" },
 	{ "{\"tenants\":{\"a\":{\"rate\":-0.5}}}", "s.json: tenants.a.rate: -0.500000000: out of range, allowed 0, 0.000001..1000000" },
 	{ "{\"tenants\":{\"a\":{\"rate\":1e300}}}",
