@@ -497,10 +497,19 @@ static void test_what_is_not_told_yet_is_not_asked_for(void **state)
 	assert_true(box_gives(box, "b", 0, "older"));
 }
 
+static int64_t wall_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static void test_a_clear_holds_against_l2(void **state)
 {
 	struct both *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "L2_SKEW_MS=0", NULL });
+	int64_t cleared_ms;
 	char body[128];
 
 	answer(both, 200, "Content-Type: application/json\r\n", "{\"value\":\"undated\",\"ttl\":30}", 0);
@@ -509,9 +518,11 @@ static void test_a_clear_holds_against_l2(void **state)
 	assert_true(box_gives(box, "a", LARDER_MISS, NULL));
 	/* Another space is not concerned. */
 	assert_int_equal(larder_exists(box->tenant, "other", "a", 1, NULL), 0);
-	/* What was written since is. */
+	/* What was written since is: in a later millisecond than the clear. */
 	fault_server_clear(both->server);
-	snprintf(body, sizeof(body), "{\"value\":\"new\",\"ttl\":30,\"created\":%lld}", ((long long)time(NULL) + 1) * 1000);
+	for (cleared_ms = wall_ms(); wall_ms() <= cleared_ms; )
+		;
+	snprintf(body, sizeof(body), "{\"value\":\"new\",\"ttl\":30,\"created\":%lld}", (long long)wall_ms());
 	answer(both, 200, "Content-Type: application/json\r\n", body, 0);
 	assert_true(box_gives(box, "a", 0, "new"));
 	/* The same for all of the tenant. */
