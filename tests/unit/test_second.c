@@ -242,7 +242,7 @@ static const struct failing failures[] = {
 static void test_each_failure_is_no_miss(void **state)
 {
 	struct both *both = *state;
-	struct box *box = open_both(both, (const char *const[]){ "L2_GET_MS=300", "L2_RETRIES=0", "BREAKER_FAILURES=0", "BREAKER_ERROR_PCT=0", NULL });
+	struct box *box = open_both(both, (const char *const[]){ "L2_GET_MS=3s", "L2_RETRIES=0", "BREAKER_FAILURES=0", "BREAKER_ERROR_PCT=0", NULL });
 
 	for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++) {
 		fault_server_clear(both->server);
