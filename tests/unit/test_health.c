@@ -253,16 +253,11 @@ static void test_an_l2_that_refuses_writes_but_answers(void **state)
 
 static void test_an_l2_that_does_not_remove(void **state)
 {
-	struct second *second = *state;
-	struct larder_health health;
+	struct larder_health health = health_with(*state, 200, 404, 500);
 
-	box_open(second->box, (const char *const[]){ second->url, NO_EVICTOR, "L2_RETRIES=0", NULL });
-	second_answer(second, 403, 1);
-	second_answer(second, 404, 1);
-	second_answer(second, 500, 1);
-	health = health_of(second->box);
+	assert_int_equal(health.l2.removal.result, LARDER_E_L2);
 	assert_int_equal(health.l2.removal.reason, LARDER_REASON_L2_SERVER);
-	assert_true(health.level == LARDER_HEALTH_DEGRADED && health.l2.writes == 0);
+	assert_true(health.level == LARDER_HEALTH_DEGRADED && health.l2.write.result == 0 && health.l2.writes == 0);
 }
 
 static void test_a_silent_l2_costs_one_limit(void **state)
