@@ -87,7 +87,8 @@ static void test_cold_tenant_pays(void **state)
 	hot_lost = stats_of(hot).evictions;
 	cold_lost = stats_of(cold).evictions;
 	print_message("# evicted: %llu hot, %llu cold\n", (unsigned long long)hot_lost, (unsigned long long)cold_lost);
-	TEAM_CHECK(hot_lost + cold_lost >= NEWCOMERS - 2000);
+	/* A set that came too late for its gate puts its key under a barrier, and a bystander or two with it: those go as dead. */
+	TEAM_CHECK(hot_lost + cold_lost + stats_of(hot).expiries + stats_of(cold).expiries >= NEWCOMERS - 2000);
 	TEAM_CHECK(cold_lost * 10 >= (hot_lost + cold_lost) * 9);
 	larder_tenant_close(hot);
 	larder_tenant_close(cold);
