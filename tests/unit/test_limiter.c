@@ -146,11 +146,11 @@ static void check_rate(int64_t rate, int64_t burst, int64_t step_ns, int64_t for
 	fresh(1);
 	for (int64_t t = 0; t <= for_ns; t += step_ns) {
 		admitted += greedy(7, &rule, start_ns + t);
-		most = (uint64_t)((long double)rate * (long double)t / 1e18L) + (uint64_t)burst;
+		most = (uint64_t)((unsigned __int128)rate * (unsigned __int128)t / 1000000000000000000) + (uint64_t)burst;
 		assert_true(admitted <= most);
 	}
-	most = (uint64_t)((long double)rate * (long double)for_ns / 1e18L) + (uint64_t)burst;
-	if ((long double)admitted < (long double)most * (1 - 7e-5L) - 1)
+	most = (uint64_t)((unsigned __int128)rate * (unsigned __int128)for_ns / 1000000000000000000) + (uint64_t)burst;
+	if ((double)admitted < (double)most * (1 - 7e-5) - 1)
 		fail_msg("rate %lld: %llu admitted of %llu", (long long)rate, (unsigned long long)admitted, (unsigned long long)most);
 }
 
