@@ -217,7 +217,7 @@ static enum ld_codec_result parse(struct reading *reading, const char *json, siz
 {
 	enum ld_codec_result result;
 	struct ld_json_size size;
-	json_error_t error;
+	json_error_t error = { .text = "" };
 	json_t *root;
 
 	ld_json_measure(json, len, &size);
@@ -226,8 +226,9 @@ static enum ld_codec_result parse(struct reading *reading, const char *json, siz
 	if (size.memory_b > LD_WIRE_TREE_MAX_B + 2 * len)
 		return bad(reading, "it has too many parts");
 	root = json_loadb(json, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
+	/* Where jansson could not even begin, for want of memory, it says nothing at all. */
 	if (root == NULL)
-		return json_error_code(&error) == json_error_out_of_memory ? no_memory(reading) : bad(reading, "it is not JSON");
+		return error.text[0] == '\0' || json_error_code(&error) == json_error_out_of_memory ? no_memory(reading) : bad(reading, "it is not JSON");
 	reading->root = root;
 	result = read_root(reading);
 	json_decref(root);
