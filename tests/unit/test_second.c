@@ -433,7 +433,7 @@ static void test_a_tenant_is_kept_to_its_share_of_l2(void **state)
 static void test_writes_are_told(void **state)
 {
 	struct both *both = *state;
-	struct box *box = open_both(both, (const char *const[]){ "TTL=90s", NULL });
+	struct box *box = open_both(both, (const char *const[]){ "TTL=90500ms", NULL });
 	const struct fault_request *seen;
 
 	answer(both, 204, NULL, NULL, 0);
@@ -466,7 +466,7 @@ static void test_writes_are_told(void **state)
 static void test_raw_and_the_tenant_in_the_path(void **state)
 {
 	struct both *both = *state;
-	struct box *box = open_both(both, (const char *const[]){ "L2_CODEC=raw", "L2_TENANT_IN=path", "TTL=90s", "L2_WRITE=through", NULL });
+	struct box *box = open_both(both, (const char *const[]){ "L2_CODEC=raw", "L2_TENANT_IN=path", "TTL=90500ms", "L2_WRITE=through", NULL });
 	const struct larder_call call = { sizeof(call), 0, 0, "request-17", NULL };
 	const struct fault_request *seen;
 	struct larder_value value;
