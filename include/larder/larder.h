@@ -77,7 +77,8 @@ enum larder_result {
 	LARDER_E_CLOSED = -16,   /**< the handle is closed, or is no handle */
 	LARDER_E_BUG = -17,      /**< a defect in larder; please report it */
 	LARDER_E_LIMIT = -18,    /**< over the limit; nothing was taken, and the call says when to try again */
-	LARDER_E_L2 = -19        /**< not in this host's cache, and L2 could not be asked; larder_reason() says why */
+	LARDER_E_L2 = -19,       /**< not in this host's cache, and L2 could not be asked; larder_reason() says why */
+	LARDER_E_LOAD = -20      /**< missing, and the loader failed now or a moment ago: larder_retry_after() */
 };
 
 /** What a caller can do about an error. */
@@ -243,7 +244,8 @@ struct larder_call {
 enum larder_source {
 	LARDER_FROM_NONE = 0,
 	LARDER_FROM_L1 = 1,      /**< the shared memory of this host */
-	LARDER_FROM_L2 = 2       /**< the second level, now */
+	LARDER_FROM_L2 = 2,      /**< the second level, now */
+	LARDER_FROM_LOADER = 3   /**< the caller's loader, now */
 };
 
 /**
@@ -444,6 +446,134 @@ LARDER_API LARDER_CHECK int larder_flush(larder *cache, uint32_t budget_ms);
 LARDER_API LARDER_CHECK int larder_limit_take(larder_tenant *tenant, const char *subkey, uint32_t cost, const struct larder_call *call,
     int64_t *ret_retry_after_ms);
 
+/* ---- filling ---- */
+
+/**
+ * The right to fill one missing value, of one process on the host; the others wait, or are given what is stale. Opaque. It ends with larder_fill(),
+ * larder_fill_absent() or larder_lease_drop(), or by itself: when its process dies, or after LARDER_LEASE_MS unless it is renewed. Then another caller
+ * fills. What its holder stores after that is stored all the same, unless the key was set, deleted, cleared or invalidated since the look that missed.
+ *
+ * One thread at a time. It must be ended before the tenant's handle is closed, in the process that got it; in a child after fork it fills nothing, and
+ * larder_lease_drop() only frees it.
+ */
+typedef struct larder_lease larder_lease;
+
+/** What a loader says. Anything below 0 is LARDER_LOAD_FAILED, and remembered for LARDER_FAIL_THROTTLE_MS. */
+enum larder_loaded {
+	LARDER_LOAD_FAILED = -1,
+	LARDER_LOADED = 0,       /**< larder_load_give() was called */
+	LARDER_LOADED_ABSENT = 1,/**< there is no such thing: remembered for the policy's negative TTL, or store.ttl_ms */
+	LARDER_LOADED_UNCHANGED = 2 /**< the old value is still good, and gets new times; only where there is an old one */
+};
+
+/**
+ * One load, given to the loader. Everything above `store` is for reading, and borrowed for the call.
+ *
+ * old        what the cache has, too old or about to be; NULL = nothing. Its data, len, flags, age_ms and hard_end_ms are set
+ * old_etag   what the loader, or L2, gave with it; "" = nothing
+ * left_ms    of the caller's budget; a loader that needs longer goes on, but the caller may be late, and after LARDER_LEASE_MS another one begins.
+ *            larder_load_renew() puts that off
+ * request_id of the caller; NULL = none
+ *
+ * The loader may write what follows. store begins with the policy's times; etag is borrowed until the loader has returned, up to 127 bytes, longer is
+ * not kept; no_store 1: the value is for the callers who wait now, and is not kept.
+ */
+struct larder_load {
+	size_t size;
+	const char *space;
+	const void *name;
+	size_t name_len;
+	const struct larder_value *old;
+	const char *old_etag;
+	int64_t left_ms;
+	const char *request_id;
+	struct larder_store store;
+	const char *etag;
+	int no_store;
+	int reserved;
+	void *inside;
+};
+
+/** Fetch the value: enum larder_loaded. May call larder, but not larder_get_or_set() for the same name. ctx as given, or its copy. */
+typedef int (*larder_loader)(struct larder_load *load, void *ctx);
+
+/** From inside the loader: the value, copied. The last one counts. Returns 0; LARDER_E_NOMEM; LARDER_E_USAGE. */
+LARDER_API LARDER_CHECK int larder_load_give(struct larder_load *load, const void *data, size_t len);
+/** From inside the loader: it takes longer, keep others waiting for lease_ms more (at most ten minutes). Returns 0; LARDER_MISS another one has begun. */
+LARDER_API LARDER_CHECK int larder_load_renew(struct larder_load *load, uint32_t lease_ms);
+
+/** The loader may be called from a thread of larder's, after larder_get_or_set() has returned: to refresh a stale value. */
+#define LARDER_LOAD_ANY_THREAD UINT32_C(1)
+
+/**
+ * How to load. Set size to sizeof(struct larder_loading), the rest to zero.
+ *
+ * ctx        given to the loader. With LARDER_LOAD_ANY_THREAD and ctx_size 0 it must live until the cache is closed
+ * ctx_size   0, or so many bytes of ctx are copied for a load that runs later, up to 4096
+ * ret_lease  NULL, or where the lease of a stale value goes, for a caller that fills after its response: written NULL unless it is given one. Not used
+ *            where larder's own thread refreshes
+ */
+struct larder_loading {
+	size_t size;
+	uint32_t flags;
+	uint32_t ctx_size;
+	larder_loader loader;
+	void *ctx;
+	larder_lease **ret_lease;
+};
+#define LARDER_LOADING_INIT { sizeof(struct larder_loading), 0, 0, NULL, NULL, NULL }
+
+/**
+ * Get, and where there is nothing, load it: once on the host, however many ask. The others wait for that load, within their budgets.
+ *
+ *     fresh               returned. Shortly before its TTL ends one caller is chosen by chance to refresh it early (policy "beta"; XFetch: Vattani,
+ *                         Chierichetti, Lowenstein, Optimal Probabilistic Cache Stampede Prevention, VLDB 2015)
+ *     stale               returned at once, and one caller on the host refreshes it: larder's thread, with LARDER_LOAD_ANY_THREAD; else this caller takes
+ *                         the lease with it, where ret_lease is given; else this caller, who loads before it returns
+ *     missing             L2 is asked, if there is one, then the loader; what comes is stored, and told to L2
+ *     the load fails      all who waited fail together: with a stale value where the policy's stale_if_error allows it, else LARDER_E_LOAD. For
+ *                         LARDER_FAIL_THROTTLE_MS nobody loads this value again
+ *
+ * Waiting ends with the budget (call->budget_ms; 0 = LARDER_FILL_WAIT_MS). Then the caller loads by itself, unless the policy says "busy": "fail", or
+ * LARDER_FILL_EXTRA such loads of its process are under way: LARDER_E_BUSY.
+ *
+ * A value whose miss was seen before a set, delete, clear or invalidation of its key is given to the caller who loaded it, and to nobody else.
+ *
+ * Returns   0; LARDER_STALE; LARDER_ABSENT; LARDER_E_LOAD, LARDER_E_BUSY; LARDER_MISS the loader's value was beyond its hard end; LARDER_E_TTL the
+ *           loader gave times out of bounds; LARDER_E_SPACE_NAME, LARDER_E_NAME, LARDER_E_USAGE, LARDER_E_CLOSED
+ * Blocks    up to the budget for others, and for as long as the loader takes where it is this caller's to run
+ * Fork      a child holds no lease of its parent's
+ */
+LARDER_API LARDER_CHECK int larder_get_or_set(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
+    const struct larder_loading *loading, const struct larder_call *call, struct larder_value *ret_value);
+
+/**
+ * For event-driven callers, after a get that found nothing fresh: may this caller fill the value?
+ *
+ * ret_lease  on 0: to be ended with larder_fill(), larder_fill_absent() or larder_lease_drop()
+ *
+ * Returns   0 it is ours; LARDER_EXISTS a fresh value has come meanwhile: get it; LARDER_E_BUSY somebody else fills: larder_retry_after() says for how
+ *           long at most; LARDER_E_LOAD the last load failed a moment ago: larder_retry_after(); LARDER_UNAVAILABLE the cache is off; LARDER_E_NOMEM;
+ *           errors of larder_get()
+ * Blocks    as a get of this tier
+ */
+LARDER_API LARDER_CHECK int larder_lease_try(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
+    const struct larder_call *call, larder_lease **ret_lease);
+/**
+ * Store the value, tell those who wait, end and free the lease. store and data as of larder_set().
+ *
+ * Returns   0 stored; LARDER_EXISTS not stored: the key was set, deleted, cleared or invalidated since; LARDER_UNAVAILABLE; errors of larder_set(). The
+ *           lease is ended and freed in each case; NULL is LARDER_E_USAGE
+ */
+LARDER_API LARDER_CHECK int larder_fill(larder_lease *lease, const void *data, size_t len, const struct larder_store *store,
+    const struct larder_call *call);
+/** The same for "there is no such thing". */
+LARDER_API LARDER_CHECK int larder_fill_absent(larder_lease *lease, const struct larder_store *store, const struct larder_call *call);
+/** Keep it for lease_ms more, at most ten minutes. Returns 0; LARDER_MISS it is over, and another one may fill; LARDER_E_USAGE. */
+LARDER_API LARDER_CHECK int larder_lease_renew(larder_lease *lease, uint32_t lease_ms);
+/** End and free it without a value. failed 1: those who wait fail with it, and for LARDER_FAIL_THROTTLE_MS nobody tries again. NULL is allowed. */
+LARDER_API void larder_lease_drop(larder_lease *lease, int failed);
+
 /** One entry as a listing shows it. All pointers are borrowed for the callback. */
 struct larder_listed {
 	const char *space;
@@ -518,6 +648,12 @@ struct larder_stats {
 	uint64_t l2_bytes_out;     /**< of bodies to L2 */
 	uint64_t l2_ms;            /**< spent waiting for L2 */
 	double l2_hit_ratio;       /**< l2_hits / (l2_hits + l2_misses), 0 when there are none */
+	/* Fills. */
+	uint64_t loads;            /**< calls of a loader, and leases that were filled */
+	uint64_t load_failures;    /**< of them, those that failed */
+	uint64_t load_joins;       /**< calls that waited for somebody else's fetch instead of making their own */
+	uint64_t load_overflows;   /**< calls that waited out their budget */
+	uint64_t refreshes;        /**< fetches in the background, or by who was given a stale value with the lease */
 };
 
 /** Returns 0; LARDER_UNAVAILABLE; LARDER_E_CLOSED, LARDER_E_USAGE. The tenant's has its entries and bytes, and its quota as size. */

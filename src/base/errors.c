@@ -41,6 +41,7 @@ static const struct row rows[] = {
 	ROW(LARDER_E_BUG, BUG, "a defect in larder; please report it"),
 	ROW(LARDER_E_LIMIT, AGAIN, "over the limit"),
 	ROW(LARDER_E_L2, AGAIN, "missing here, and L2 could not be asked"),
+	ROW(LARDER_E_LOAD, AGAIN, "missing, and the loader failed now or a moment ago"),
 };
 #undef ROW
 

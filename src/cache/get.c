@@ -2,11 +2,12 @@
 /*
  * The reading half of the API: checks the arguments, makes the key, asks the store, and says how old what it found is. Nothing here waits or locks.
  */
-#include "cache/second.h"
+#include "cache/fill.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/errors.h"
 #include "base/mem.h"
 
@@ -41,8 +42,7 @@ static int refuse(larder_tenant *tenant, int rc)
 	return rc;
 }
 
-/* Checks and key. 0, or the error, which is counted. */
-static int ask(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call, struct ld_asked *asked)
+int ld_ask(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call, struct ld_asked *asked)
 {
 	int rc;
 
@@ -63,7 +63,23 @@ static int ask(larder_tenant *tenant, const char *space, const void *name, size_
 
 static unsigned notes(const larder *cache)
 {
-	return LD_NOTE_ACCESS | (cache->l2 ? LD_NOTE_SEEN : 0);
+	return LD_NOTE_ACCESS | (cache->l2 ? LD_NOTE_SEEN | LD_NOTE_ERROR_WINDOW : 0);
+}
+
+static int64_t end_of(const struct larder_call *call, int64_t default_ms)
+{
+	return ld_clock_boot_ms() + (call && call->budget_ms ? (int64_t)call->budget_ms : default_ms);
+}
+
+/* Nothing fresh here, and L2 is to be asked. */
+static int get_through(const struct ld_asked *asked, int rc, const struct ld_look *look, struct ld_found *found, int16_t *ret_source)
+{
+	struct ld_fill fill = { .asked = asked, .look = look, .found = found, .result = rc, .source = *ret_source,
+		.end_ms = end_of(asked->call, asked->tenant->cache->settings.number[LD_SET_L2_GET_MS]) };
+
+	rc = ld_fill_from_l2(&fill);
+	*ret_source = fill.source;
+	return rc;
 }
 
 /* Both tiers. */
@@ -75,7 +91,7 @@ static int look_up(larder_tenant *tenant, const char *space, const void *name, s
 	char etag[LD_ETAG_MAX + 1];
 	struct ld_look look = { buffer, buffer_size, 1, 0, NULL };
 	int16_t source = LARDER_FROM_L1;
-	int rc = ask(tenant, space, name, name_len, call, &asked);
+	int rc = ld_ask(tenant, space, name, name_len, call, &asked);
 
 	if (rc != 0)
 		return rc;
@@ -84,7 +100,7 @@ static int look_up(larder_tenant *tenant, const char *space, const void *name, s
 	look.etag = tenant->cache->l2 ? etag : NULL;
 	rc = ld_store_get(tenant->cache->store, &asked.key, &asked.way, &look, &found);
 	if (ld_second_wanted(&asked, rc, &found))
-		rc = ld_second_get(&asked, rc, &look, &found, &source);
+		rc = get_through(&asked, rc, &look, &found, &source);
 	if (rc == 0 || rc == LARDER_STALE || rc == LARDER_ABSENT)
 		tell(&found, rc, source, ret_value);
 	if (rc == LARDER_E_SPACE)
@@ -108,12 +124,40 @@ int larder_get_into(larder_tenant *tenant, const char *space, const void *name, 
 	return look_up(tenant, space, name, name_len, call, buffer ? buffer : &none, buffer_size, ret_value);
 }
 
+int larder_get_or_set(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_loading *loading,
+    const struct larder_call *call, struct larder_value *ret_value)
+{
+	char etag[LD_ETAG_MAX + 1] = "";
+	const struct ld_look look = { NULL, 0, 1, LD_NOTE_ACCESS | LD_NOTE_SEEN | LD_NOTE_ERROR_WINDOW, etag };
+	struct ld_found found = { 0 };
+	struct ld_asked asked;
+	struct ld_fill fill = { .asked = &asked, .loading = loading, .look = &look, .found = &found, .source = LARDER_FROM_L1 };
+	int rc;
+
+	if (!ret_value || !loading || loading->size < sizeof(*loading) || loading->flags & ~LARDER_LOAD_ANY_THREAD || !loading->loader ||
+	    loading->ctx_size > LD_FILL_CTX_MAX || (loading->ctx_size && !loading->ctx))
+		return LARDER_E_USAGE;
+	if (loading->ret_lease)
+		*loading->ret_lease = NULL;
+	rc = ld_ask(tenant, space, name, name_len, call, &asked);
+	if (rc != 0)
+		return rc;
+	fill.result = ld_store_get(tenant->cache->store, &asked.key, &asked.way, &look, &found);
+	if (fill.result != 0 || found.load_ms != 0) {
+		fill.end_ms = end_of(call, tenant->cache->settings.number[LD_SET_FILL_WAIT_MS]);
+		fill.result = ld_fill_by_loader(&fill);
+	}
+	if (fill.result == 0 || fill.result == LARDER_STALE || fill.result == LARDER_ABSENT)
+		tell(&found, fill.result, fill.source, ret_value);
+	return fill.result;
+}
+
 int larder_exists(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call)
 {
 	static const struct ld_look look = { NULL, 0, 0, LD_NOTE_SEEN, NULL };
 	struct ld_found found = { 0 };
 	struct ld_asked asked;
-	int rc = ask(tenant, space, name, name_len, call, &asked);
+	int rc = ld_ask(tenant, space, name, name_len, call, &asked);
 
 	if (rc != 0)
 		return rc;
@@ -125,12 +169,13 @@ int larder_exists(larder_tenant *tenant, const char *space, const void *name, si
 static int get_further(larder_tenant *tenant, const struct larder_item *item, const struct larder_call *call, int result,
     const struct ld_look *look, struct ld_found *found, int16_t *ret_source)
 {
+	enum ld_lease_end end;
 	struct ld_asked asked;
-	int rc = ask(tenant, item->space, item->name, item->name_len, call, &asked);
+	int rc = ld_ask(tenant, item->space, item->name, item->name_len, call, &asked);
 
 	if (rc != 0 || !ld_second_wanted(&asked, result, found))
 		return rc != 0 ? rc : result;
-	return ld_second_get(&asked, result, look, found, ret_source);
+	return ld_second_get(&asked, result, look, found, ret_source, &end);
 }
 
 /* Up to MGET_AT_ONCE of the items in one snapshot; what L2 is asked for, one by one within the call's budget. */

@@ -47,6 +47,9 @@ struct larder {
 	const struct ld_log *log;
 	struct ld_l2 *l2;                  /* NULL: there is no second level */
 	struct ld_drain *drain;            /* with l2 */
+	struct ld_refresh *refresh;        /* NULL: this cache starts no thread */
+	_Atomic uint64_t extra_of;         /* process generation that counts in `extra` */
+	_Atomic uint32_t extra;            /* loads without a lease that are under way */
 	_Atomic uint64_t locked_in;        /* process generation that has locked the secret */
 	_Atomic(struct ld_keyspace *) keyspaces[LD_KEYSPACES];
 };

@@ -294,7 +294,12 @@ static int open_registered(larder *fresh, const struct larder_options *options, 
 	fresh->store = shared->store;
 	fresh->log = ld_store_log(fresh->store);
 	rc = ld_second_open(fresh, options, problems);
+	if (rc == 0 && fresh->settings.number[LD_SET_THREADS]) {
+		fresh->refresh = ld_refresh_new(fresh);
+		rc = fresh->refresh ? 0 : LARDER_E_NOMEM;
+	}
 	if (rc != 0) {
+		ld_second_close(fresh);
 		ld_registry_drop(fresh->store);
 		return rc;
 	}
@@ -378,6 +383,7 @@ void larder_close(larder *cache)
 	shared = ld_registry_of_cache(cache);
 	if (shared && --shared->cache_users == 0) {
 		shared->cache = NULL;
+		ld_refresh_free(cache->refresh);
 		ld_second_close(cache);
 		ld_registry_drop(cache->store);
 		free_cache(cache);

@@ -130,21 +130,23 @@ static int64_t lesser(int64_t a, int64_t b)
 }
 
 /* Keep what L2 gave: never for longer than L2 would, nor than the policy of this tier wants. */
-static void keep(const struct ld_asked *asked, const struct ld_wire_value *value, const void *data, const struct ld_seen *seen)
+static enum ld_lease_end keep(const struct ld_asked *asked, const struct ld_wire_value *value, const void *data, const struct ld_seen *seen)
 {
 	const struct ld_policy *policy = &asked->keyspace->policy;
 	struct ld_put put = { .data = data, .len = value->len, .etag = value->etag, .hard_end_ms = value->hard_end_ms, .flags = value->flags };
+	int rc;
 
 	if (value->no_store || value->left_ms < 1)
-		return;
+		return LD_LEASE_UNSTORED;
 	put.ttl_ms = lesser(policy->ttl_ms, value->left_ms);
 	put.stale_ms = lesser(policy->stale_ms, value->left_ms + value->stale_left_ms - put.ttl_ms);
 	if (policy->keep_names) {
 		put.name = asked->name;
 		put.name_len = asked->name_len;
 	}
-	if (ld_store_fill(asked->tenant->cache->store, &asked->key, &asked->way, &put, seen) < 0)
-		ld_reason_set(LARDER_REASON_NONE);
+	rc = ld_store_fill(asked->tenant->cache->store, &asked->key, &asked->way, &put, seen);
+	ld_reason_set(LARDER_REASON_NONE);
+	return rc == 0 || rc == LARDER_EXISTS ? LD_LEASE_STORED : LD_LEASE_UNSTORED;
 }
 
 /* The value's bytes, for the caller: in the buffer, or in the memory that they came in. */
@@ -187,12 +189,15 @@ static void tell_times(const struct ld_wire_value *value, struct ld_found *found
 	found->flags = value->flags;
 }
 
-static int take(const struct ld_asked *asked, struct ld_wire_value *value, const struct ld_look *look, struct ld_found *found)
+static int take(const struct ld_asked *asked, struct ld_wire_value *value, const struct ld_look *look, struct ld_found *found,
+    enum ld_lease_end *ret_end)
 {
 	int rc;
 
-	keep(asked, value, value->data, &found->seen);
+	*ret_end = keep(asked, value, value->data, &found->seen);
 	tell_times(value, found);
+	if (look->etag)
+		memcpy(look->etag, value->etag, strlen(value->etag) + 1);
 	rc = hand_over(value, look, found);
 	return rc != 0 ? rc : value->left_ms > 0 ? 0 : LARDER_STALE;
 }
@@ -210,7 +215,8 @@ static const struct ld_wire_value *copy_of(int result, const struct ld_look *loo
 }
 
 /* 304: the stale value in hand is fresh again, here and for the caller. Returns 0 when it may not be given out. */
-static int renew(const struct ld_asked *asked, struct ld_wire_value *value, const struct ld_look *look, struct ld_found *found)
+static int renew(const struct ld_asked *asked, struct ld_wire_value *value, const struct ld_look *look, struct ld_found *found,
+    enum ld_lease_end *ret_end)
 {
 	const larder *cache = asked->tenant->cache;
 
@@ -218,20 +224,23 @@ static int renew(const struct ld_asked *asked, struct ld_wire_value *value, cons
 	    !ld_store_l2_admits(cache->store, &asked->key, value->created_ms, cache->settings.number[LD_SET_L2_SKEW_MS]))
 		return 0;
 	value->len = found->len;
-	keep(asked, value, found->data, &found->seen);
+	*ret_end = keep(asked, value, found->data, &found->seen);
 	tell_times(value, found);
 	return 1;
 }
 
-/* L2 had nothing for us. A stale value is better than none; what L2 could not tell is not a miss. */
-static int without(int result, enum ld_l2_outcome outcome)
+/* L2 had nothing for us. A stale value is better than none, but one in its error window only if L2 failed; what L2 could not tell is not a miss. */
+static int without(int result, const struct ld_look *look, struct ld_found *found, enum ld_l2_outcome outcome)
 {
-	if (result == LARDER_STALE)
+	if (outcome != LD_L2_MISS)
+		ld_reason_set(ld_l2_reason(outcome));
+	if (result == LARDER_STALE && (outcome != LD_L2_MISS || !found->error_only))
 		return result;
-	if (outcome == LD_L2_MISS)
-		return LARDER_MISS;
-	ld_reason_set(ld_l2_reason(outcome));
-	return LARDER_E_L2;
+	if (result == LARDER_STALE && look->want_data && !look->buffer) {
+		free(found->data);
+		found->data = NULL;
+	}
+	return outcome == LD_L2_MISS ? LARDER_MISS : LARDER_E_L2;
 }
 
 /*
@@ -257,7 +266,8 @@ static int over_limit(int result)
 	return result == LARDER_STALE ? result : LARDER_E_LIMIT;
 }
 
-int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source)
+int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source,
+    enum ld_lease_end *ret_end)
 {
 	larder *cache = asked->tenant->cache;
 	const struct ld_policy *policy = &asked->keyspace->policy;
@@ -270,19 +280,25 @@ int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look
 	int rc;
 
 	ld_drain_start_if(cache);
+	*ret_end = LD_LEASE_UNSTORED;
 	if (is_over_limit(asked))
 		return over_limit(result);
 	outcome = ld_l2_get(cache->l2, &call, &have, &value, &end);
-	if (outcome == LD_L2_SAME && renew(asked, &value, look, found))
+	if (outcome == LD_L2_SAME && renew(asked, &value, look, found, ret_end))
 		return 0;
+	if (outcome == LD_L2_MISS)
+		*ret_end = LD_LEASE_MISSED;
+	else if (ld_l2_reason(outcome) >= LARDER_REASON_L2_TIMEOUT)
+		*ret_end = LD_LEASE_L2_FAILED + (ld_l2_reason(outcome) - LARDER_REASON_L2_TIMEOUT);
 	if (outcome != LD_L2_HIT) {
 		ld_retry_after_set(end.retry_after_ms);
-		return without(result, outcome);
+		return without(result, look, found, outcome);
 	}
 	if (!ld_store_l2_admits(cache->store, &asked->key, value.created_ms, cache->settings.number[LD_SET_L2_SKEW_MS])) {
-		rc = without(result, LD_L2_MISS);
+		*ret_end = LD_LEASE_MISSED;
+		rc = without(result, look, found, LD_L2_MISS);
 	} else {
-		rc = take(asked, &value, look, found);
+		rc = take(asked, &value, look, found, ret_end);
 		*ret_source = LARDER_FROM_L2;
 	}
 	ld_wire_value_free(&value);
@@ -291,6 +307,8 @@ int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look
 
 int ld_second_exists(const struct ld_asked *asked, int result)
 {
+	static const struct ld_look look = { 0 };
+	struct ld_found none = { 0 };
 	const struct ld_l2_call call = call_of(asked);
 	struct ld_l2_end end;
 	enum ld_l2_outcome outcome;
@@ -299,7 +317,7 @@ int ld_second_exists(const struct ld_asked *asked, int result)
 		return over_limit(result);
 	outcome = ld_l2_head(asked->tenant->cache->l2, &call, &end);
 	ld_retry_after_set(end.retry_after_ms);
-	return outcome == LD_L2_HIT ? 0 : without(result, outcome);
+	return outcome == LD_L2_HIT ? 0 : without(result, &look, &none, outcome);
 }
 
 /* ---- writing ---- */

@@ -8,6 +8,7 @@
 
 #include "cache/handle.h"
 #include "l1/entry.h"
+#include "l1/store.h"
 
 /** The settings' part of it, checked: every problem by its setting's name. 0, LARDER_E_SETTINGS; 0 as well when there is no second level. */
 int ld_second_check(const struct ld_settings *settings, struct ld_problems *problems);
@@ -30,6 +31,9 @@ struct ld_asked {
 	const struct larder_call *call;
 };
 
+/** Check handle, options, space and name of a look-up, and make the key; an error is counted. 0, or the error. */
+int ld_ask(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call, struct ld_asked *asked);
+
 /** Is L2 to be asked after this result of the store? 0 or 1. */
 int ld_second_wanted(const struct ld_asked *asked, int result, const struct ld_found *found);
 
@@ -39,9 +43,11 @@ int ld_second_tells(const larder *cache, const struct larder_call *call);
 /**
  * Ask L2 for what the store has not, or has as stale; keep the answer. found: what the store gave, freed when something newer is given.
  *
- * Returns the call's result, with found as the store would have filled it and *ret_source; data is the caller's buffer where look has one.
+ * Returns the call's result, with found as the store would have filled it and *ret_source; data is the caller's buffer where look has one. ret_end: how a
+ * lease for it ends.
  */
-int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source);
+int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source,
+    enum ld_lease_end *ret_end);
 /** The same for larder_exists(). */
 int ld_second_exists(const struct ld_asked *asked, int result);
 

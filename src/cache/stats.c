@@ -20,6 +20,15 @@ static uint64_t get_counts(const struct ld_tallies *tallies)
 	    t[LD_TC_get_errors];
 }
 
+static void fill_loads(const uint64_t *t, struct larder_stats *stats)
+{
+	stats->loads = t[LD_TC_loads];
+	stats->load_failures = t[LD_TC_load_failures];
+	stats->load_joins = t[LD_TC_load_joins];
+	stats->load_overflows = t[LD_TC_load_overflows];
+	stats->refreshes = t[LD_TC_refreshes];
+}
+
 static void fill_second(const uint64_t *t, struct larder_stats *stats)
 {
 	uint64_t answered = t[LD_TC_l2_hits] + t[LD_TC_l2_misses];
@@ -72,6 +81,7 @@ void ld_fill_stats(const struct ld_tallies *tallies, struct larder_stats *stats)
 	asked = stats->gets - stats->bypassed - stats->get_errors;
 	stats->hit_ratio = asked ? (double)(stats->hits + stats->stale_hits + stats->absent_hits) / (double)asked : 0;
 	fill_second(t, stats);
+	fill_loads(t, stats);
 }
 
 /* As much as the caller's struct has room for. */

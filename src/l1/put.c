@@ -13,7 +13,7 @@
  *                                               or fails.
  *   W cannot get the gate, while F is inside    W raises the stamp past what has begun, then the barrier to what has begun: either F sees the stamp,
  *                                               or F's own sequence is not above the barrier, and what it stores is hidden.
- *   W's row is pending                          F is discarded: L2 was asked before it knew W.
+ *   W's row is pending                          F is discarded, for L2 was asked before it knew W; unless F is a loader's and L saw W.
  *   a clear                                     its word in the segment is above what L noted. Of clears that may be forgotten by now, the highest sequence
  *                                               is remembered.
  *   another fill came first                     its entry has a sequence above what L noted: F is discarded, for it may have asked before the other one.
@@ -127,7 +127,7 @@ static int tell(struct ld_write *write, const struct item *item)
 		ld_entry_cost(&item->head, item->row_len, item->key_len), item->head.fresh_until_ms };
 	const struct ld_tell nothing = { item->key->tenant, item->key->digest, LD_OUTBOX_DELETE, 0, 0, 0 };
 
-	if (!item->key->tell_l2 || item->seen)
+	if (!item->key->tell_l2)
 		return 0;
 	return ld_outbox_tell(write, item->put->absent ? &nothing : &value);
 }
@@ -143,6 +143,7 @@ static int is_new_enough(struct ld_write *write, const struct item *item, const 
 	struct ld_pending pending;
 	struct ld_hidden hidden;
 	struct ld_entry entry;
+	int rc;
 
 	if (item->seen->segment != h->made_ms || seen >> 48 != store->env.generation || atomic_load(&h->file_generation) != store->env.generation)
 		return 0;
@@ -153,7 +154,8 @@ static int is_new_enough(struct ld_write *write, const struct item *item, const 
 		return 0;
 	if (row && ld_entry_decode(row->mv_data, row->mv_size, &entry) == 0 && entry.head.seq > seen)
 		return 0;
-	return ld_pending_find(store, write->txn, key, &pending) == LARDER_MISS;
+	rc = ld_pending_find(store, write->txn, key, &pending);
+	return rc == LARDER_MISS || (rc == 0 && item->put->loaded && pending.seq <= seen);
 }
 
 /* May it be stored over this row, which may be none? 0 or LARDER_EXISTS. */
@@ -213,7 +215,7 @@ static int store_once(struct ld_store *store, struct item *item)
 		rc = LARDER_E_BUG;
 	if (rc == 0)
 		rc = tell(&write, item);
-	if (rc == 0 && !item->seen) {
+	if (rc == 0 && (!item->seen || item->key->tell_l2)) {
 		ld_stamp(&write, item->key->digest);
 		LD_POINT(stamp_raised);
 	}

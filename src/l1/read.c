@@ -215,7 +215,7 @@ static int find(struct ld_store *store, MDB_txn *txn, const struct ld_key *key, 
 		ld_sketch_bump(&store->seg.sketch, key->digest);
 	if (entry.head.bits & LD_ENTRY_ABSENT)
 		return LARDER_ABSENT;
-	if (look->etag && state == LARDER_IS_STALE) {
+	if (look->etag && (state == LARDER_IS_STALE || look->note & LD_NOTE_EARLY)) {
 		memcpy(look->etag, entry.etag, entry.head.etag_len);
 		look->etag[entry.head.etag_len] = '\0';
 	}
@@ -298,7 +298,7 @@ static int look_again(struct ld_store *store, struct ld_reading *reading, const 
 	struct ld_look again = *look;
 	int rc;
 
-	if (was == LARDER_STALE && look->want_data && !look->buffer)
+	if (was != LARDER_MISS && look->want_data && !look->buffer)
 		free(found->data);
 	found->data = NULL;
 	rc = see(store, reading, &found->seen);
@@ -329,17 +329,19 @@ int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct 
 		return rc;
 	row = ld_tenant_of(store, key);
 	if (switched_off(store, way)) {
-		ld_tenant_count(row, ld_seg_stripe(&store->seg), LD_TC_bypassed, 1);
+		if (!(look->note & LD_NOTE_UNCOUNTED))
+			ld_tenant_count(row, ld_seg_stripe(&store->seg), LD_TC_bypassed, 1);
 		ret_found->bypassed = 1;
 		rc = LARDER_MISS;
 	} else {
 		if (rc == 0)
 			rc = find(store, reading.txn, key, row, now_ms, look, ret_found);
-		if (look->note & LD_NOTE_SEEN && (rc == LARDER_MISS || rc == LARDER_STALE))
+		if (look->note & LD_NOTE_SEEN && (rc == LARDER_MISS || rc == LARDER_STALE || (rc == 0 && look->note & LD_NOTE_EARLY)))
 			rc = look_again(store, &reading, key, row, now_ms, look, rc, ret_found);
 		rc = hide_damage(rc, &damaged);
 		doubt(store, rc, ret_found);
-		count(store, row, rc);
+		if (!(look->note & LD_NOTE_UNCOUNTED))
+			count(store, row, rc);
 	}
 	leave_read(store, &reading, damaged);
 	return rc;

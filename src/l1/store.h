@@ -106,8 +106,11 @@ struct ld_found {
 	struct ld_seen seen;           /* only with LD_NOTE_SEEN, for LARDER_MISS and LARDER_STALE */
 };
 
-/** note: LD_NOTE_ACCESS in the access sketch; LD_NOTE_SEEN what a fill needs, at the price of a second look where nothing fresh was found. */
-enum { LD_NOTE_ACCESS = 1, LD_NOTE_SEEN = 2 };
+/**
+ * note: LD_NOTE_ACCESS in the access sketch; LD_NOTE_SEEN what a fill needs, at the price of a second look where nothing fresh was found, and with
+ * LD_NOTE_EARLY where something was, too; LD_NOTE_ERROR_WINDOW what is served only when its source fails; LD_NOTE_UNCOUNTED in no counter of gets.
+ */
+enum { LD_NOTE_ACCESS = 1, LD_NOTE_SEEN = 2, LD_NOTE_ERROR_WINDOW = 4, LD_NOTE_UNCOUNTED = 8, LD_NOTE_EARLY = 16 };
 /** buffer NULL: allocate. want_data 0: times only. */
 struct ld_look {
 	void *buffer;
@@ -139,6 +142,7 @@ struct ld_put {
 	uint16_t key_id;
 	int absent;
 	int only_new;                  /* add */
+	int loaded;                    /* a fill of a loader's value, not of L2's */
 };
 
 /**
@@ -147,8 +151,7 @@ struct ld_put {
  */
 int ld_store_put(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_put *put);
 /**
- * Store what came from L2 or from a loader: as ld_store_put(), but it changes nothing that is newer. Tells L2 nothing, whatever the key says, and raises no
- * barrier when it fails. seen: of the look-up that found nothing fresh, made before L2 was asked.
+ * Store what came from L2 or from a loader: as ld_store_put(), but it changes nothing that is newer, and raises no barrier when it fails. seen: of the look-up that found nothing fresh, made before L2 was asked.
  *
  * Returns 0; LARDER_EXISTS it was discarded, and counted so: the key was set, deleted, touched or cleared since, perhaps by a call that could not be
  *         completed; or was filled since; or has a write that is not told yet; or the store was made anew. LARDER_UNAVAILABLE with the reason set

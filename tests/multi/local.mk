@@ -84,3 +84,8 @@ multi_tests += tests/multi/test_limiter
 tests_multi_test_limiter_SOURCES = tests/multi/test_limiter.c $(multi_lib)
 tests_multi_test_limiter_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_limiter_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_herd
+tests_multi_test_herd_SOURCES = tests/multi/test_herd.c $(multi_lib)
+tests_multi_test_herd_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_herd_LDADD = $(fault_libs)

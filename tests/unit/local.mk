@@ -250,6 +250,11 @@ tests_unit_test_outbox_fault_SOURCES = tests/unit/test_outbox.c
 tests_unit_test_outbox_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_outbox_fault_LDADD = $(fault_libs)
 
+unit_tests += tests/unit/test_load tests/unit/test_load-fault
+tests_unit_test_load_fault_SOURCES = tests/unit/test_load.c
+tests_unit_test_load_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_load_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_fill tests/unit/test_fill-fault
 tests_unit_test_fill_fault_SOURCES = tests/unit/test_fill.c
 tests_unit_test_fill_fault_CPPFLAGS = $(fault_cppflags)

@@ -18,9 +18,11 @@
 
 static int fill(struct box *box, const char *name, const char *text, const struct ld_seen *seen)
 {
-	const struct ld_key key = told_key(box, name);
+	struct ld_key key = told_key(box, name);
 	const struct ld_put put = told_put(text);
 
+	/* What comes from L2 is not told to it. */
+	key.tell_l2 = 0;
 	return ld_store_fill(told_store(box), &key, &told_way, &put, seen);
 }
 
