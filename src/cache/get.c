@@ -14,7 +14,7 @@ enum { MGET_AT_ONCE = 64 };
 
 static void tell(const struct ld_found *found, int state, int16_t source, struct larder_value *ret_value)
 {
-	int64_t left_ms = found->dead_ms - found->now_ms, fresh_ms = found->fresh_until_ms - found->now_ms;
+	int64_t left_ms = (found->error_only ? found->dead_ms : found->stale_until_ms) - found->now_ms, fresh_ms = found->fresh_until_ms - found->now_ms;
 
 	if (found->hard_end_ms != 0) {
 		int64_t end_ms = found->hard_end_ms - found->wall_ms;
@@ -73,7 +73,8 @@ static int look_up(larder_tenant *tenant, const char *space, const void *name, s
 	struct ld_found found = { 0 };
 	struct ld_asked asked;
 	char etag[LD_ETAG_MAX + 1];
-	struct ld_look look = { buffer, buffer_size, 1, 0, NULL };
+	uint64_t tags[LD_TAGS_MAX];
+	struct ld_look look = { .buffer = buffer, .buffer_size = buffer_size, .want_data = 1 };
 	int16_t source = LARDER_FROM_L1;
 	int rc = ask(tenant, space, name, name_len, call, &asked);
 
@@ -82,6 +83,7 @@ static int look_up(larder_tenant *tenant, const char *space, const void *name, s
 	look.note = (int)notes(tenant->cache);
 	etag[0] = '\0';
 	look.etag = tenant->cache->l2 ? etag : NULL;
+	look.tags = tenant->cache->l2 ? tags : NULL;
 	rc = ld_store_get(tenant->cache->store, &asked.key, &asked.way, &look, &found);
 	if (ld_second_wanted(&asked, rc, &found))
 		rc = ld_second_get(&asked, rc, &look, &found, &source);
@@ -110,7 +112,7 @@ int larder_get_into(larder_tenant *tenant, const char *space, const void *name, 
 
 int larder_exists(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call)
 {
-	static const struct ld_look look = { NULL, 0, 0, LD_NOTE_SEEN, NULL };
+	static const struct ld_look look = { .note = LD_NOTE_SEEN };
 	struct ld_found found = { 0 };
 	struct ld_asked asked;
 	int rc = ask(tenant, space, name, name_len, call, &asked);
@@ -136,7 +138,7 @@ static int get_further(larder_tenant *tenant, const struct larder_item *item, co
 /* Up to MGET_AT_ONCE of the items in one snapshot; what L2 is asked for, one by one within the call's budget. */
 static void get_some(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call)
 {
-	const struct ld_look look = { NULL, 0, 1, (int)notes(tenant->cache), NULL };
+	const struct ld_look look = { .want_data = 1, .note = (int)notes(tenant->cache) };
 	struct ld_key keys[MGET_AT_ONCE];
 	struct ld_found found[MGET_AT_ONCE];
 	int results[MGET_AT_ONCE];
