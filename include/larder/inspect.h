@@ -31,10 +31,11 @@ LARDER_API void larder_inspect_close(larder_inspector *inspector);
 /** States of an entry, as bits for a filter. */
 #define LARDER_IS_FRESH UINT32_C(1)
 #define LARDER_IS_STALE UINT32_C(2)
-#define LARDER_IS_EXPIRED UINT32_C(4)   /**< beyond TTL and stale window, or past its hard end; not yet reclaimed */
-#define LARDER_IS_CLEARED UINT32_C(8)   /**< under a clear or a barrier; not yet reclaimed */
+#define LARDER_IS_EXPIRED UINT32_C(4)   /**< beyond TTL and windows, or past its hard end; not yet reclaimed */
+#define LARDER_IS_CLEARED UINT32_C(8)   /**< under a clear, an invalidated tag or a barrier; not yet reclaimed */
 #define LARDER_IS_DAMAGED UINT32_C(16)  /**< checksum or format wrong */
-#define LARDER_IS_ANY UINT32_C(31)
+#define LARDER_IS_ERROR_WINDOW UINT32_C(32) /**< after its stale window: served only when its source fails */
+#define LARDER_IS_ANY UINT32_C(63)
 
 /** One entry. Pointers are borrowed for the callback. Wall-clock times are milliseconds since 1970. */
 struct larder_entry {
@@ -48,18 +49,22 @@ struct larder_entry {
 	size_t stored_bytes;       /**< what it occupies: row and chunks */
 	int64_t created_ms;        /**< wall clock, as of now */
 	int64_t expires_ms;        /**< end of the TTL, wall clock, as of now */
-	int64_t dead_ms;           /**< end of the stale window or hard end, wall clock, as of now */
+	int64_t stale_end_ms;      /**< end of the stale window or hard end, wall clock, as of now */
+	int64_t dead_ms;           /**< end of the error window or hard end, wall clock, as of now */
 	int64_t hard_end_ms;       /**< 0 = none */
 	int64_t age_ms;
 	int64_t fresh_ms;
-	int64_t left_ms;
+	int64_t left_ms;           /**< until stale_end_ms */
+	int64_t error_left_ms;     /**< until dead_ms */
 	uint64_t sequence;         /**< write transaction, growing */
 	uint32_t flags;
 	uint32_t state;            /**< exactly one LARDER_IS_ bit */
 	uint32_t hits_estimate;    /**< from the access sketch, 0..15, halved as time goes by */
 	uint16_t key_id;
 	uint8_t absent;            /**< 1: a remembered "not found" */
-	uint8_t reserved;
+	uint8_t tag_count;         /**< 0..LARDER_ENTRY_TAGS_MAX */
+	uint32_t load_ms;          /**< what it took to load it; 0 = not known */
+	const uint64_t *tags;      /**< keyed hashes, the same wherever the secret is; NULL only with tag_count 0 */
 };
 
 /** Give entries their value. */
@@ -188,7 +193,8 @@ LARDER_API LARDER_CHECK int larder_inspect_clear(larder_inspector *inspector, co
  * Store an entry as a dump gave it: under its digest, with its remaining times. The cache must have the secret that the dump's
  * had, or nobody will ever find the entry.
  *
- * Used of entry: tenant, space, name, digest, value, fresh_ms, left_ms, hard_end_ms, flags, key_id, absent.
+ * Used of entry: tenant, space, name, digest, value, fresh_ms, left_ms, error_left_ms, hard_end_ms, flags, key_id, absent, load_ms, tags. What was
+ * invalidated by tag, or cleared, after the dump was made is not known here: such an entry comes back.
  *
  * Returns   0; LARDER_MISS its time is over, nothing stored; LARDER_UNAVAILABLE; errors of larder_set()
  */

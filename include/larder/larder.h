@@ -47,7 +47,11 @@ extern "C" {
 #define LARDER_NAME_MAX 4096
 /** Bytes of a key's digest: the whole HMAC-SHA-256 (RFC 2104, FIPS 180-4). */
 #define LARDER_DIGEST_SIZE 32
-/** Longest TTL and stale window: ten years. */
+/** Longest tag, printable ASCII without blanks; most tags of an entry, whatever the setting LARDER_TAGS_MAX allows; most of one larder_invalidate_tags(). */
+#define LARDER_TAG_MAX 64
+#define LARDER_ENTRY_TAGS_MAX 16
+#define LARDER_INVALIDATE_MAX 256
+/** Longest TTL, stale window and error window: ten years. */
 #define LARDER_TTL_MAX_MS INT64_C(315360000000)
 
 /** What a call can return. The numbers are part of the ABI; larder_strerror() gives the text. */
@@ -63,7 +67,7 @@ enum larder_result {
 	LARDER_E_TENANT = -2,    /**< the tenant id is malformed, empty or too long */
 	LARDER_E_SPACE_NAME = -3,/**< the space is malformed, empty or too long */
 	LARDER_E_NAME = -4,      /**< the name is empty or longer than LARDER_NAME_MAX */
-	LARDER_E_TTL = -5,       /**< a TTL or stale window that is negative, zero where it may not be, or above LARDER_TTL_MAX_MS */
+	LARDER_E_TTL = -5,       /**< a TTL or window that is negative, zero where it may not be, or above LARDER_TTL_MAX_MS */
 	LARDER_E_TOO_LARGE = -6, /**< the value is larger than LARDER_MAX_VALUE */
 	LARDER_E_SPACE = -7,     /**< the caller's buffer is too small; the length needed is given */
 	LARDER_E_SETTINGS = -8,  /**< settings out of bounds or contradicting each other */
@@ -255,7 +259,8 @@ enum larder_source {
  *           the caller's own buffer and nothing is to be freed.
  * age_ms    since it was stored
  * fresh_ms  until its TTL ends; < 0 when stale
- * left_ms   until it is served no more (end of the stale window or the hard end, whichever is first)
+ * left_ms   until it is served no more (end of the stale window or the hard end, whichever is first). For a value that is given only because its source
+ *           failed: the end of its error window instead
  * hard_end_ms wall clock, milliseconds since 1970; 0 = none
  * flags     what larder_set() was given
  * state     LARDER_OK or LARDER_STALE
@@ -333,6 +338,13 @@ LARDER_API LARDER_CHECK int larder_mget(larder_tenant *tenant, struct larder_ite
  * hard_end_ms wall clock, milliseconds since 1970: the value is never served at or after it; 0 = none. One that is already
  *           past is no error: nothing is stored, and the older value is removed.
  * flags     the caller's own 32 bits, returned with the value
+ * error_ms  0..LARDER_TTL_MAX_MS after the stale window, or LARDER_POLICY: in it the value is no longer served, but to whoever asks its source and
+ *           finds that it fails. Without a source it changes nothing but how long the entry takes room
+ * tags      NULL, or tag_count texts of 1..LARDER_TAG_MAX printable ASCII characters without blanks: larder_invalidate_tags() of any of them ends the
+ *           value. Borrowed for the call. A tag belongs to the tenant: the same text of another one is another tag. Kept as a keyed hash, never as text
+ * tag_count 0..LARDER_TAGS_MAX, the setting
+ *
+ * The TTL is shortened by the policy's jitter, if it has any.
  */
 struct larder_store {
 	size_t size;
@@ -341,8 +353,11 @@ struct larder_store {
 	int64_t hard_end_ms;
 	uint32_t flags;
 	uint32_t reserved;
+	int64_t error_ms;
+	const char *const *tags;
+	size_t tag_count;
 };
-#define LARDER_STORE_INIT { sizeof(struct larder_store), LARDER_POLICY, LARDER_POLICY, 0, 0, 0 }
+#define LARDER_STORE_INIT { sizeof(struct larder_store), LARDER_POLICY, LARDER_POLICY, 0, 0, 0, LARDER_POLICY, NULL, 0 }
 
 /**
  * Store a value, over any older one.
@@ -376,7 +391,7 @@ LARDER_API LARDER_CHECK int larder_add(larder_tenant *tenant, const char *space,
     const void *data, size_t len, const struct larder_store *store, const struct larder_call *call);
 
 /**
- * Give an entry new times, counted from now; its value, flags and hard end stay. A dead entry is not revived.
+ * Give an entry new times, counted from now; its value, flags, tags, hard end and the length of its error window stay. A dead entry is not revived.
  *
  * Returns   0; LARDER_MISS; LARDER_UNAVAILABLE the old times hold; errors of larder_set()
  */
@@ -411,6 +426,23 @@ LARDER_API LARDER_CHECK int larder_delete_many(larder_tenant *tenant, struct lar
 LARDER_API LARDER_CHECK int larder_clear_space(larder_tenant *tenant, const char *space, const struct larder_call *call);
 LARDER_API LARDER_CHECK int larder_clear_tenant(larder_tenant *tenant, const struct larder_call *call);
 LARDER_API LARDER_CHECK int larder_clear_all(larder *cache, const struct larder_call *call);
+
+/**
+ * Invalidate everything of the tenant that was stored under any of these tags: it is not served any more, by any process of the host, from neither tier.
+ * One small transaction, whatever the number of entries; their room is reclaimed in the background. What is stored under a tag afterwards is served;
+ * what was asked of L2 or of a loader before, and comes with such a tag, is not stored. Tags share a table of 65,536 words: an invalidation may hide
+ * a few other tagged entries too, which are then fetched again. Other hosts are not told: they serve what L2 gives them, and what they have, until
+ * their own TTL ends.
+ *
+ * tags      count texts as in struct larder_store, borrowed for the call
+ * count     1..LARDER_INVALIDATE_MAX
+ *
+ * Returns   0; LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO it could not get in or be recorded: what is there is hidden all the same, and what L2 has
+ *           from before is not given out; LARDER_E_USAGE, LARDER_E_CLOSED
+ * Blocks    up to the budget, for the writer gate
+ * Threads   any    Fork  any process    Since  0.1
+ */
+LARDER_API LARDER_CHECK int larder_invalidate_tags(larder_tenant *tenant, const char *const *tags, size_t count, const struct larder_call *call);
 
 /**
  * Tell L2 what it has not been told yet, or wait for the process that does. At the end of a short-lived program, before a host is taken out of service, in

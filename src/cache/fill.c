@@ -139,7 +139,7 @@ static int overflow(struct ld_fill *fill)
 	ld_store_count(cache->store, &fill->asked->key, LD_TC_load_overflows);
 	if (is_stale(fill))
 		return LARDER_STALE;
-	if (!fill->loading || fill->asked->keyspace->policy.busy_fails || !take_extra(cache))
+	if (!fill->loading || fill->asked->keyspace->policy.on_busy == LD_ON_BUSY_FAIL || !take_extra(cache))
 		return without_value(fill, LARDER_E_BUSY);
 	rc = ld_fill_load(fill, fill->result, &end);
 	atomic_fetch_sub(&cache->extra, 1);

@@ -15,7 +15,7 @@ enum { MGET_AT_ONCE = 64 };
 
 static void tell(const struct ld_found *found, int state, int16_t source, struct larder_value *ret_value)
 {
-	int64_t left_ms = found->dead_ms - found->now_ms, fresh_ms = found->fresh_until_ms - found->now_ms;
+	int64_t left_ms = (found->error_only ? found->dead_ms : found->stale_until_ms) - found->now_ms, fresh_ms = found->fresh_until_ms - found->now_ms;
 
 	if (found->hard_end_ms != 0) {
 		int64_t end_ms = found->hard_end_ms - found->wall_ms;
@@ -71,12 +71,25 @@ static int64_t end_of(const struct larder_call *call, int64_t default_ms)
 	return ld_clock_boot_ms() + (call && call->budget_ms ? (int64_t)call->budget_ms : default_ms);
 }
 
-/* Nothing fresh here, and L2 is to be asked. */
+/* What this host has, where L2 may not be asked. A value in its error window is for those whose source failed: L2, if it does not take our writes. */
+static int get_here(int rc, const struct ld_look *look, struct ld_found *found)
+{
+	if (rc != LARDER_STALE || !found->error_only || found->pending)
+		return rc;
+	if (!look->buffer)
+		free(found->data);
+	found->data = NULL;
+	return LARDER_MISS;
+}
+
+/* Nothing fresh here. */
 static int get_through(const struct ld_asked *asked, int rc, const struct ld_look *look, struct ld_found *found, int16_t *ret_source)
 {
 	struct ld_fill fill = { .asked = asked, .look = look, .found = found, .result = rc, .source = *ret_source,
 		.end_ms = end_of(asked->call, asked->tenant->cache->settings.number[LD_SET_L2_GET_MS]) };
 
+	if (!ld_second_wanted(asked, rc, found))
+		return get_here(rc, look, found);
 	rc = ld_fill_from_l2(&fill);
 	*ret_source = fill.source;
 	return rc;
@@ -89,7 +102,8 @@ static int look_up(larder_tenant *tenant, const char *space, const void *name, s
 	struct ld_found found = { 0 };
 	struct ld_asked asked;
 	char etag[LD_ETAG_MAX + 1];
-	struct ld_look look = { buffer, buffer_size, 1, 0, NULL };
+	uint64_t tags[LD_TAGS_MAX];
+	struct ld_look look = { .buffer = buffer, .buffer_size = buffer_size, .want_data = 1 };
 	int16_t source = LARDER_FROM_L1;
 	int rc = ld_ask(tenant, space, name, name_len, call, &asked);
 
@@ -98,8 +112,9 @@ static int look_up(larder_tenant *tenant, const char *space, const void *name, s
 	look.note = (int)notes(tenant->cache);
 	etag[0] = '\0';
 	look.etag = tenant->cache->l2 ? etag : NULL;
+	look.tags = tenant->cache->l2 ? tags : NULL;
 	rc = ld_store_get(tenant->cache->store, &asked.key, &asked.way, &look, &found);
-	if (ld_second_wanted(&asked, rc, &found))
+	if (rc != 0 && tenant->cache->l2)
 		rc = get_through(&asked, rc, &look, &found, &source);
 	if (rc == 0 || rc == LARDER_STALE || rc == LARDER_ABSENT)
 		tell(&found, rc, source, ret_value);
@@ -127,8 +142,9 @@ int larder_get_into(larder_tenant *tenant, const char *space, const void *name, 
 int larder_get_or_set(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_loading *loading,
     const struct larder_call *call, struct larder_value *ret_value)
 {
-	char etag[LD_ETAG_MAX + 1] = "";
-	const struct ld_look look = { NULL, 0, 1, LD_NOTE_ACCESS | LD_NOTE_SEEN | LD_NOTE_ERROR_WINDOW, etag };
+	char etag[LD_ETAG_MAX + 1];
+	uint64_t tags[LD_TAGS_MAX];
+	const struct ld_look look = { .want_data = 1, .note = LD_NOTE_ACCESS | LD_NOTE_SEEN | LD_NOTE_ERROR_WINDOW, .etag = etag, .tags = tags };
 	struct ld_found found = { 0 };
 	struct ld_asked asked;
 	struct ld_fill fill = { .asked = &asked, .loading = loading, .look = &look, .found = &found, .source = LARDER_FROM_L1 };
@@ -137,6 +153,7 @@ int larder_get_or_set(larder_tenant *tenant, const char *space, const void *name
 	if (!ret_value || !loading || loading->size < sizeof(*loading) || loading->flags & ~LARDER_LOAD_ANY_THREAD || !loading->loader ||
 	    loading->ctx_size > LD_FILL_CTX_MAX || (loading->ctx_size && !loading->ctx))
 		return LARDER_E_USAGE;
+	etag[0] = '\0';
 	if (loading->ret_lease)
 		*loading->ret_lease = NULL;
 	rc = ld_ask(tenant, space, name, name_len, call, &asked);
@@ -154,7 +171,7 @@ int larder_get_or_set(larder_tenant *tenant, const char *space, const void *name
 
 int larder_exists(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call)
 {
-	static const struct ld_look look = { NULL, 0, 0, LD_NOTE_SEEN, NULL };
+	static const struct ld_look look = { .note = LD_NOTE_SEEN };
 	struct ld_found found = { 0 };
 	struct ld_asked asked;
 	int rc = ld_ask(tenant, space, name, name_len, call, &asked);
@@ -173,15 +190,17 @@ static int get_further(larder_tenant *tenant, const struct larder_item *item, co
 	struct ld_asked asked;
 	int rc = ld_ask(tenant, item->space, item->name, item->name_len, call, &asked);
 
-	if (rc != 0 || !ld_second_wanted(&asked, result, found))
-		return rc != 0 ? rc : result;
+	if (rc != 0)
+		return rc;
+	if (!ld_second_wanted(&asked, result, found))
+		return get_here(result, look, found);
 	return ld_second_get(&asked, result, look, found, ret_source, &end);
 }
 
 /* Up to MGET_AT_ONCE of the items in one snapshot; what L2 is asked for, one by one within the call's budget. */
 static void get_some(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call)
 {
-	const struct ld_look look = { NULL, 0, 1, (int)notes(tenant->cache), NULL };
+	const struct ld_look look = { .want_data = 1, .note = (int)notes(tenant->cache) };
 	struct ld_key keys[MGET_AT_ONCE];
 	struct ld_found found[MGET_AT_ONCE];
 	int results[MGET_AT_ONCE];

@@ -112,6 +112,9 @@ const struct ld_keyspace *ld_keyspace_reserved(larder_tenant *tenant, const char
 /** Tag of a bucket in the limiter: of a tenant, or of a sub-key of it. A keyed hash; subkey is checked, or NULL. */
 uint64_t ld_limit_tag(larder_tenant *tenant, enum ld_limit_kind kind, const char *subkey);
 
+/** Check tags and hash them; cache/tags.c. ret_hashes has room for count. 0 or LARDER_E_USAGE. */
+int ld_tags_of(larder_tenant *tenant, const char *const *tags, size_t count, uint64_t *ret_hashes);
+
 /** Check space and name, make the key. 0, LARDER_E_SPACE_NAME, LARDER_E_NAME. */
 int ld_prepare_key(larder_tenant *tenant, const char *space, const void *name, size_t name_len, struct ld_keyspace *room,
     const struct ld_keyspace **ret_keyspace, struct ld_key *ret_key);

@@ -140,9 +140,11 @@ int larder_inspect_entries(larder_inspector *inspector, const struct larder_filt
 /* A restored entry keeps its age's end: its times count from now. */
 static int fill_put(const struct larder_entry *entry, struct ld_put *put)
 {
-	if (entry->left_ms <= 0 || (entry->hard_end_ms != 0 && entry->hard_end_ms <= ld_clock_wall_ms()))
+	int64_t end_ms = entry->error_left_ms > entry->left_ms ? entry->error_left_ms : entry->left_ms;
+
+	if (end_ms <= 0 || (entry->absent && entry->fresh_ms <= 0) || (entry->hard_end_ms != 0 && entry->hard_end_ms <= ld_clock_wall_ms()))
 		return LARDER_MISS;
-	if (entry->left_ms > 2 * LARDER_TTL_MAX_MS || entry->fresh_ms > LARDER_TTL_MAX_MS || entry->hard_end_ms < 0)
+	if (end_ms > 3 * LARDER_TTL_MAX_MS || entry->left_ms > 2 * LARDER_TTL_MAX_MS || entry->fresh_ms > LARDER_TTL_MAX_MS || entry->hard_end_ms < 0)
 		return LARDER_E_TTL;
 	put->data = entry->value;
 	put->len = entry->absent ? 0 : entry->value_len;
@@ -151,6 +153,10 @@ static int fill_put(const struct larder_entry *entry, struct ld_put *put)
 	/* One that is stale already gets no fresh time: its TTL ended at its birth. */
 	put->ttl_ms = entry->fresh_ms > 0 ? entry->fresh_ms : 0;
 	put->stale_ms = !entry->absent && entry->left_ms > put->ttl_ms ? entry->left_ms - put->ttl_ms : 0;
+	put->error_ms = entry->absent ? 0 : end_ms - put->ttl_ms - put->stale_ms;
+	put->load_ms = entry->load_ms;
+	put->tags = entry->tags;
+	put->tag_count = entry->tag_count;
 	put->hard_end_ms = entry->hard_end_ms;
 	put->flags = entry->flags;
 	put->key_id = entry->key_id;
@@ -168,7 +174,8 @@ int larder_inspect_restore(larder_inspector *inspector, const struct larder_entr
 
 	if (!ld_is_inspector(inspector))
 		return LARDER_E_CLOSED;
-	if (!entry || (!entry->value && !entry->absent && entry->value_len != 0))
+	if (!entry || (!entry->value && !entry->absent && entry->value_len != 0) || entry->tag_count > LARDER_ENTRY_TAGS_MAX ||
+	    (!entry->tags && entry->tag_count != 0))
 		return LARDER_E_USAGE;
 	if (!entry->tenant || !ld_text_is_id(entry->tenant, LARDER_TENANT_MAX))
 		return LARDER_E_TENANT;

@@ -113,19 +113,17 @@ static void end(larder_lease *lease, enum ld_lease_end how, int64_t throttle_ms)
 	free(lease);
 }
 
-static int fill(larder_lease *lease, struct ld_put *put, const struct larder_store *store, const struct larder_call *call)
+static int fill(larder_lease *lease, struct ld_put *put, const struct larder_call *call)
 {
 	larder *cache = lease->asked.tenant->cache;
 	struct ld_key key = lease->asked.key;
 	int64_t took_ms = (ld_clock_boot_ns() - lease->began_ns + 999999) / 1000000;
-	uint64_t tags[LD_TAGS_MAX];
 	struct ld_way way;
 
 	key.tell_l2 = ld_second_tells(cache, call);
 	way = ld_way_of(cache, call, &key);
 	put->load_ms = took_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)took_ms;
 	put->loaded = 1;
-	ld_put_times(&lease->asked, store, tags, put);
 	if (put->hard_end_ms != 0 && put->hard_end_ms <= ld_clock_wall_ms())
 		return LARDER_EXISTS;
 	return ld_store_fill(cache->store, &key, &way, put, &lease->seen);
@@ -133,6 +131,7 @@ static int fill(larder_lease *lease, struct ld_put *put, const struct larder_sto
 
 static int fill_and_end(larder_lease *lease, struct ld_put *put, const struct larder_store *store, const struct larder_call *call)
 {
+	uint64_t tags[LD_TAGS_MAX];
 	larder *cache;
 	int rc;
 
@@ -143,14 +142,14 @@ static int fill_and_end(larder_lease *lease, struct ld_put *put, const struct la
 	if (rc == 0 && !put->data && put->len != 0)
 		rc = LARDER_E_USAGE;
 	if (rc == 0)
-		rc = ld_store_check(lease->asked.tenant, store);
+		rc = ld_put_make(&lease->asked, store, tags, put);
 	if (rc == 0 && put->len > (size_t)cache->settings.number[LD_SET_MAX_VALUE])
 		rc = LARDER_E_TOO_LARGE;
 	if (rc == 0 && lease->process != ld_process_generation())
 		rc = LARDER_E_USAGE;
 	if (rc == 0) {
 		ld_store_count(cache->store, &lease->asked.key, LD_TC_loads);
-		rc = fill(lease, put, store, call);
+		rc = fill(lease, put, call);
 		if (rc == 0)
 			ld_drain_start_if(cache);
 	}

@@ -150,7 +150,7 @@ static int take_unchanged(struct ld_fill *fill, const struct larder_load *load, 
 	put->data = found->data;
 	put->len = found->len;
 	put->flags = found->flags;
-	put->tags = found->tags;
+	put->tags = fill->look->tags;
 	put->tag_count = found->tag_count;
 	put->hard_end_ms = put->hard_end_ms == 0 || (found->hard_end_ms != 0 && found->hard_end_ms < put->hard_end_ms) ? found->hard_end_ms : put->hard_end_ms;
 	put->etag = load->old_etag && load->old_etag[0] ? load->old_etag : NULL;
@@ -203,11 +203,9 @@ int ld_fill_load(struct ld_fill *fill, int was, enum ld_lease_end *ret_end)
 	took_ms = (ld_clock_boot_ns() - began_ns + 999999) / 1000000;
 	put.load_ms = took_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)took_ms;
 	put.absent = said == LARDER_LOADED_ABSENT;
-	rc = ld_store_check(asked->tenant, &load.store);
+	rc = ld_put_make(asked, &load.store, tags, &put);
 	if (rc == 0 && (said < 0 || said > LARDER_LOADED_UNCHANGED || (said == LARDER_LOADED && !inside.given) || (said == LARDER_LOADED_UNCHANGED && !load.old)))
 		rc = LARDER_E_LOAD;
-	if (rc == 0)
-		ld_put_times(asked, &load.store, tags, &put);
 	if (rc != 0 || said != LARDER_LOADED) {
 		free(inside.data);
 		inside.data = NULL;

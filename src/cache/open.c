@@ -91,6 +91,7 @@ static void fill_params(const struct ld_settings *settings, struct ld_seg_params
 	params->outbox_age_ms = (uint64_t)settings->number[LD_SET_OUTBOX_AGE];
 	params->l2_ttl_max_ms = (uint64_t)settings->number[LD_SET_L2_TTL_MAX];
 	params->limit_rows = (uint32_t)settings->number[LD_SET_LIMIT_ROWS];
+	params->negative_pct = (uint32_t)settings->number[LD_SET_NEGATIVE_SHARE];
 }
 
 void ld_store_config_of(const struct ld_settings *settings, const struct larder_options *options, enum ld_role role,
@@ -251,7 +252,11 @@ static int load_all(larder *cache, const struct larder_options *options, struct 
 	rc = worse(rc, ld_owner_of(options, config, problems));
 	if (rc == 0)
 		rc = default_dir_of(settings, config);
-	cache->fallback = (struct ld_policy){ settings->number[LD_SET_TTL], settings->number[LD_SET_STALE], settings->number[LD_SET_NEGATIVE_TTL], 0 };
+	cache->fallback = (struct ld_policy){
+		.ttl_ms = settings->number[LD_SET_TTL], .stale_ms = settings->number[LD_SET_STALE], .error_ms = settings->number[LD_SET_STALE_IF_ERROR],
+		.negative_ms = settings->number[LD_SET_NEGATIVE_TTL], .l2_ttl_ms = settings->number[LD_SET_L2_TTL],
+		.jitter_pct = settings->number[LD_SET_TTL_JITTER], .beta = settings->number[LD_SET_BETA], .on_busy = (int)settings->number[LD_SET_ON_BUSY],
+	};
 	cache->limits = (struct ld_limits){ settings->number[LD_SET_LIMIT_RATE], settings->number[LD_SET_LIMIT_BURST],
 		settings->number[LD_SET_LIMIT_SUBKEY_RATE], settings->number[LD_SET_LIMIT_SUBKEY_BURST],
 		settings->number[LD_SET_L2_RATE], settings->number[LD_SET_L2_BURST] };

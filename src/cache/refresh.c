@@ -108,7 +108,8 @@ static struct job *make_job(const struct ld_fill *fill)
 static void run_asked(struct ld_refresh *refresh, struct job *job, const struct ld_asked *asked)
 {
 	char etag[LD_ETAG_MAX + 1] = "";
-	const struct ld_look look = { .want_data = 1, .note = LD_NOTE_SEEN | LD_NOTE_ERROR_WINDOW, .etag = etag };
+	uint64_t tags[LD_TAGS_MAX];
+	const struct ld_look look = { .want_data = 1, .note = LD_NOTE_SEEN | LD_NOTE_ERROR_WINDOW, .etag = etag, .tags = tags };
 	struct ld_found found = { 0 };
 	struct ld_fill fill = { .asked = asked, .loading = job->has_loading ? &job->loading : NULL, .look = &look, .found = &found, .early = job->early,
 		.lease = job->lease, .held = 1 };

@@ -124,6 +124,15 @@ static struct ld_l2_call call_of(const struct ld_asked *asked)
 	return (struct ld_l2_call){ .key = &asked->key, .budget_ms = call ? call->budget_ms : 0, .request_id = call ? call->request_id : NULL };
 }
 
+/* May the value be given out, so old and so tagged? Asked after L2 has answered. */
+static int is_admitted(const struct ld_asked *asked, const struct ld_wire_value *value)
+{
+	const larder *cache = asked->tenant->cache;
+	const struct ld_l2_given given = { value->created_ms, cache->settings.number[LD_SET_L2_SKEW_MS], value->tags, value->tag_count };
+
+	return ld_store_l2_admits(cache->store, &asked->key, &given);
+}
+
 static int64_t lesser(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
@@ -133,13 +142,16 @@ static int64_t lesser(int64_t a, int64_t b)
 static enum ld_lease_end keep(const struct ld_asked *asked, const struct ld_wire_value *value, const void *data, const struct ld_seen *seen)
 {
 	const struct ld_policy *policy = &asked->keyspace->policy;
-	struct ld_put put = { .data = data, .len = value->len, .etag = value->etag, .hard_end_ms = value->hard_end_ms, .flags = value->flags };
+	struct ld_put put = { .data = data, .len = value->len, .etag = value->etag, .hard_end_ms = value->hard_end_ms, .flags = value->flags,
+		.tags = value->tags, .tag_count = value->tag_count, .jitter_pct = (uint32_t)policy->jitter_pct };
+	int64_t stale_left_ms = value->left_ms + value->stale_left_ms;
 	int rc;
 
 	if (value->no_store || value->left_ms < 1)
 		return LD_LEASE_UNSTORED;
 	put.ttl_ms = lesser(policy->ttl_ms, value->left_ms);
-	put.stale_ms = lesser(policy->stale_ms, value->left_ms + value->stale_left_ms - put.ttl_ms);
+	put.stale_ms = lesser(policy->stale_ms, stale_left_ms - put.ttl_ms);
+	put.error_ms = lesser(policy->error_ms, stale_left_ms + value->error_left_ms - put.ttl_ms - put.stale_ms);
 	if (policy->keep_names) {
 		put.name = asked->name;
 		put.name_len = asked->name_len;
@@ -184,7 +196,9 @@ static void tell_times(const struct ld_wire_value *value, struct ld_found *found
 	found->wall_ms = wall_ms;
 	found->created_ms = found->now_ms - (value->created_ms > 0 ? wall_ms - value->created_ms : 0);
 	found->fresh_until_ms = found->now_ms + value->left_ms;
-	found->dead_ms = found->fresh_until_ms + value->stale_left_ms;
+	found->stale_until_ms = found->fresh_until_ms + value->stale_left_ms;
+	found->dead_ms = found->stale_until_ms + value->error_left_ms;
+	found->error_only = 0;
 	found->hard_end_ms = value->hard_end_ms;
 	found->flags = value->flags;
 }
@@ -205,11 +219,13 @@ static int take(const struct ld_asked *asked, struct ld_wire_value *value, const
 /* What we have is stale, and L2 may say that it is still good: no body then. NULL when it has no ETag. */
 static const struct ld_wire_value *copy_of(int result, const struct ld_look *look, const struct ld_found *found, struct ld_wire_value *copy)
 {
-	if (result != LARDER_STALE || !look->etag || !look->etag[0])
+	if (result != LARDER_STALE || !look->etag || !look->etag[0] || !look->tags)
 		return NULL;
 	copy->created_ms = ld_clock_wall_ms() - (found->now_ms - found->created_ms);
 	copy->hard_end_ms = found->hard_end_ms;
 	copy->flags = found->flags;
+	copy->tag_count = found->tag_count;
+	memcpy(copy->tags, look->tags, sizeof(*look->tags) * found->tag_count);
 	memcpy(copy->etag, look->etag, strlen(look->etag) + 1);
 	return copy;
 }
@@ -218,10 +234,7 @@ static const struct ld_wire_value *copy_of(int result, const struct ld_look *loo
 static int renew(const struct ld_asked *asked, struct ld_wire_value *value, const struct ld_look *look, struct ld_found *found,
     enum ld_lease_end *ret_end)
 {
-	const larder *cache = asked->tenant->cache;
-
-	if (!look->want_data || value->left_ms < 1 ||
-	    !ld_store_l2_admits(cache->store, &asked->key, value->created_ms, cache->settings.number[LD_SET_L2_SKEW_MS]))
+	if (!look->want_data || value->left_ms < 1 || !is_admitted(asked, value))
 		return 0;
 	value->len = found->len;
 	*ret_end = keep(asked, value, found->data, &found->seen);
@@ -294,7 +307,7 @@ int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look
 		ld_retry_after_set(end.retry_after_ms);
 		return without(result, look, found, outcome);
 	}
-	if (!ld_store_l2_admits(cache->store, &asked->key, value.created_ms, cache->settings.number[LD_SET_L2_SKEW_MS])) {
+	if (!is_admitted(asked, &value)) {
 		*ret_end = LD_LEASE_MISSED;
 		rc = without(result, look, found, LD_L2_MISS);
 	} else {
@@ -348,8 +361,9 @@ int ld_second_delete(const struct ld_asked *asked)
 int ld_second_put(const struct ld_asked *asked, const struct ld_put *put)
 {
 	const struct ld_l2_call call = call_of(asked);
-	const struct ld_wire_value value = { .data = put->data, .len = put->len, .ttl_ms = put->ttl_ms, .stale_ms = put->stale_ms,
-		.created_ms = ld_clock_wall_ms(), .hard_end_ms = put->hard_end_ms, .flags = put->flags };
+	struct ld_wire_value value = { .data = put->data, .len = put->len, .ttl_ms = put->l2_ttl_ms ? put->l2_ttl_ms : put->ttl_ms,
+		.stale_ms = put->stale_ms, .error_ms = put->error_ms, .created_ms = ld_clock_wall_ms(), .hard_end_ms = put->hard_end_ms,
+		.flags = put->flags, .tag_count = put->tag_count };
 	unsigned char id[LD_L2_WRITE_ID];
 	struct ld_l2_end end;
 
@@ -357,6 +371,8 @@ int ld_second_put(const struct ld_asked *asked, const struct ld_put *put)
 		return ld_second_delete(asked);
 	if (!asked->key.tell_l2 || write_id(id) != 0)
 		return 0;
+	if (put->tag_count)
+		memcpy(value.tags, put->tags, sizeof(*put->tags) * put->tag_count);
 	return ld_l2_put(asked->tenant->cache->l2, &call, &value, id, &end) == LD_L2_HIT;
 }
 

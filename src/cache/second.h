@@ -34,6 +34,9 @@ struct ld_asked {
 /** Check handle, options, space and name of a look-up, and make the key; an error is counted. 0, or the error. */
 int ld_ask(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call, struct ld_asked *asked);
 
+/** Check how something is to be stored (NULL = the policy's way) and write it down, its tags in the caller's array; the value is the caller's. 0, or the error. */
+int ld_put_make(const struct ld_asked *asked, const struct larder_store *store, uint64_t tags[LD_TAGS_MAX], struct ld_put *put);
+
 /** Is L2 to be asked after this result of the store? 0 or 1. */
 int ld_second_wanted(const struct ld_asked *asked, int result, const struct ld_found *found);
 

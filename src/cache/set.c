@@ -23,12 +23,20 @@ static int check_store(const struct larder_store *store)
 		return LARDER_E_TTL;
 	if (store->stale_ms != LARDER_POLICY && (store->stale_ms < 0 || store->stale_ms > LARDER_TTL_MAX_MS))
 		return LARDER_E_TTL;
+	if (store->error_ms != LARDER_POLICY && (store->error_ms < 0 || store->error_ms > LARDER_TTL_MAX_MS))
+		return LARDER_E_TTL;
 	return store->hard_end_ms < 0 ? LARDER_E_TTL : 0;
 }
 
 static int64_t or_policy(int64_t given_ms, int64_t policy_ms)
 {
 	return given_ms == LARDER_POLICY ? policy_ms : given_ms;
+}
+
+/* In L2 a policy's TTL may be another one; a caller's is the same everywhere. */
+static int64_t l2_ttl(int64_t given_ms, const struct ld_policy *policy)
+{
+	return given_ms == LARDER_POLICY ? policy->l2_ttl_ms : 0;
 }
 
 static void fill(const struct ld_keyspace *keyspace, const struct larder_store *store, const void *name, size_t name_len, struct ld_put *put)
@@ -39,12 +47,36 @@ static void fill(const struct ld_keyspace *keyspace, const struct larder_store *
 	store = store ? store : &by_policy;
 	put->ttl_ms = or_policy(store->ttl_ms, put->absent ? policy->negative_ms : policy->ttl_ms);
 	put->stale_ms = put->absent ? 0 : or_policy(store->stale_ms, policy->stale_ms);
+	put->error_ms = put->absent ? 0 : or_policy(store->error_ms, policy->error_ms);
+	put->l2_ttl_ms = l2_ttl(store->ttl_ms, policy);
+	put->jitter_pct = (uint32_t)policy->jitter_pct;
 	put->hard_end_ms = store->hard_end_ms;
 	put->flags = store->flags;
 	if (policy->keep_names) {
 		put->name = name;
 		put->name_len = name_len;
 	}
+}
+
+/* hashes: room for LD_TAGS_MAX. */
+static int take_tags(larder_tenant *tenant, const struct larder_store *store, uint64_t *hashes, struct ld_put *put)
+{
+	if (store->tag_count > (size_t)tenant->cache->settings.number[LD_SET_TAGS_MAX])
+		return LARDER_E_USAGE;
+	put->tags = hashes;
+	put->tag_count = (unsigned)store->tag_count;
+	return ld_tags_of(tenant, store->tags, store->tag_count, hashes);
+}
+
+int ld_put_make(const struct ld_asked *asked, const struct larder_store *store, uint64_t tags[LD_TAGS_MAX], struct ld_put *put)
+{
+	int rc = check_store(store);
+
+	if (rc == 0 && store)
+		rc = take_tags(asked->tenant, store, tags, put);
+	if (rc == 0)
+		fill(asked->keyspace, store, asked->name, asked->name_len, put);
+	return rc;
 }
 
 /* A hard end that is over: nothing to store, but what is there must go. */
@@ -90,6 +122,7 @@ static int put_both(const struct ld_asked *asked, const struct ld_put *put)
 static int put_value(larder_tenant *tenant, const char *space, const void *name, size_t name_len, struct ld_put *put,
     const struct larder_store *store, const struct larder_call *call)
 {
+	uint64_t tags[LD_TAGS_MAX];
 	struct ld_asked asked;
 	int rc;
 
@@ -102,6 +135,8 @@ static int put_value(larder_tenant *tenant, const char *space, const void *name,
 		rc = check_store(store);
 	if (rc == 0 && put->len > (size_t)tenant->cache->settings.number[LD_SET_MAX_VALUE])
 		rc = LARDER_E_TOO_LARGE;
+	if (rc == 0 && store)
+		rc = take_tags(tenant, store, tags, put);
 	if (rc == 0)
 		rc = ask(tenant, space, name, name_len, call, &asked);
 	if (rc != 0)
@@ -140,7 +175,9 @@ int larder_add(larder_tenant *tenant, const char *space, const void *name, size_
 int larder_touch(larder_tenant *tenant, const char *space, const void *name, size_t name_len, int64_t ttl_ms, int64_t stale_ms,
     const struct larder_call *call)
 {
-	const struct larder_store times = { sizeof(times), ttl_ms, stale_ms, 0, 0, 0 };
+	const struct larder_store times = { .size = sizeof(times), .ttl_ms = ttl_ms, .stale_ms = stale_ms };
+	struct ld_touch touch;
+	const struct ld_policy *policy;
 	struct ld_asked asked;
 	int rc;
 
@@ -153,8 +190,10 @@ int larder_touch(larder_tenant *tenant, const char *space, const void *name, siz
 		rc = ask(tenant, space, name, name_len, call, &asked);
 	if (rc != 0)
 		return rc;
-	rc = ld_store_touch(tenant->cache->store, &asked.key, &asked.way, or_policy(ttl_ms, asked.keyspace->policy.ttl_ms),
-	    or_policy(stale_ms, asked.keyspace->policy.stale_ms));
+	policy = &asked.keyspace->policy;
+	touch = (struct ld_touch){ or_policy(ttl_ms, policy->ttl_ms), or_policy(stale_ms, policy->stale_ms), l2_ttl(ttl_ms, policy),
+		(uint32_t)policy->jitter_pct };
+	rc = ld_store_touch(tenant->cache->store, &asked.key, &asked.way, &touch);
 	if (rc == 0)
 		ld_second_told(&asked);
 	return rc;

@@ -48,6 +48,8 @@ function amount(type, number) {
 		return scaled(number, "86400000 d 3600000 h 60000 m 1000 s 1 ms")
 	if (type == "LD_RATE")
 		return sprintf("%.10g", number / 1000000000)
+	if (type == "LD_DECIMAL")
+		return sprintf("%.10g", number / 100)
 	return sprintf("%.0f%s", number, type == "LD_PERCENT" ? "%" : "")
 }
 
@@ -96,6 +98,7 @@ BEGIN {
 	kinds["LD_NUMBER"] = "Number"
 	kinds["LD_PERCENT"] = "Percent"
 	kinds["LD_RATE"] = "Rate"
+	kinds["LD_DECIMAL"] = "Decimal"
 	kinds["LD_FLAG"] = "Flag"
 	kinds["LD_CHOICE"] = "One of"
 	kinds["LD_PATH"] = kinds["LD_DIRECTORY"] = "Path"

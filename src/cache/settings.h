@@ -7,7 +7,7 @@
  * which. An empty one is not set, and of two options of one name the last counts. Sizes take K, M, G, T in either case (powers
  * of 1,024) and are bytes without; times take ms, s, m, h, d and are milliseconds without; percents are whole numbers with or
  * without '%'; rates take /s, /m, /h and are in a second without; flags are 0/1, on/off, yes/no, true/false. No value has blanks,
- * a sign or an exponent; a rate may have up to nine decimals, nothing else a fraction.
+ * a sign or an exponent; a rate may have up to nine decimals, a factor (LARDER_BETA) up to two, nothing else a fraction.
  */
 #ifndef LD_CACHE_SETTINGS_H
 #define LD_CACHE_SETTINGS_H
@@ -19,11 +19,11 @@
 #include "base/text.h"
 
 /**
- * LD_RATE is in 10^9 seconds, rounded down (shm/limiter.h); 0 is none, and allowed below the bounds. LD_TEXT is an id, `[a-z0-9-]`;
+ * LD_RATE is in 10^9 seconds, rounded down (shm/limiter.h); 0 is none, and allowed below the bounds. LD_DECIMAL is in hundredths. LD_TEXT is an id, `[a-z0-9-]`;
  * LD_PATH any path, LD_DIRECTORY an absolute one, LD_LINE any text, all without control characters. For these and for
  * LD_SECRET_TEXT the bounds are of the length in bytes.
  */
-enum ld_setting_type { LD_SIZE, LD_TIME, LD_NUMBER, LD_PERCENT, LD_RATE, LD_FLAG, LD_CHOICE, LD_PATH, LD_DIRECTORY, LD_LINE,
+enum ld_setting_type { LD_SIZE, LD_TIME, LD_NUMBER, LD_PERCENT, LD_RATE, LD_DECIMAL, LD_FLAG, LD_CHOICE, LD_PATH, LD_DIRECTORY, LD_LINE,
 	LD_TEXT, LD_SECRET_TEXT };
 
 /** One index for each row: LD_SET_DIR, LD_SET_SIZE, ... */

@@ -28,6 +28,7 @@ static const struct unit numbers[] = { { "", 1 }, { NULL, 0 } };
 
 /* A rate is kept in so many seconds; see shm/limiter.h. */
 #define RATE_UNIT INT64_C(1000000000)
+#define DECIMAL_UNIT INT64_C(100)
 
 static const char flag_words[] = "0|1|off|on|no|yes|false|true";
 
@@ -41,6 +42,7 @@ static const struct {
 	[LD_NUMBER] = { "number", "a whole number (digits only)", numbers },
 	[LD_PERCENT] = { "percent", "a percentage (digits, then % or nothing)", percents },
 	[LD_RATE] = { "rate", "a rate (digits, up to nine decimals, then /s, /m, /h or nothing)", NULL },
+	[LD_DECIMAL] = { "decimal", "a number (digits, up to two decimals)", NULL },
 	[LD_FLAG] = { "flag", "a flag", NULL },
 	[LD_CHOICE] = { "choice", "a choice", NULL },
 	[LD_PATH] = { "path", "a path", NULL },
@@ -49,6 +51,11 @@ static const struct {
 	[LD_TEXT] = { "text", "an id (a-z, 0-9 and '-')", NULL },
 	[LD_SECRET_TEXT] = { "text", "a secret", NULL },
 };
+
+static int has_fraction(enum ld_setting_type type)
+{
+	return type == LD_RATE || type == LD_DECIMAL;
+}
 
 const char *ld_setting_type_name(enum ld_setting_type type)
 {
@@ -65,15 +72,20 @@ static void show_number(enum ld_setting_type type, int64_t number, char *buffer,
 	(void)snprintf(buffer, size, "%" PRId64 "%s", number / unit->factor, number == 0 && type != LD_PERCENT ? "" : unit->name);
 }
 
-/* In a second, without zeros at the end. */
-static void show_rate(int64_t rate, char *buffer, size_t size)
+/* A rate in a second, or hundredths as a number, without zeros at the end. */
+static void show_parts(int64_t number, int64_t unit, int places, char *buffer, size_t size)
 {
 	char decimals[16];
-	size_t len = (size_t)snprintf(decimals, sizeof(decimals), ".%09" PRId64, rate % RATE_UNIT);
+	size_t len = (size_t)snprintf(decimals, sizeof(decimals), ".%0*" PRId64, places, number % unit);
 
 	while (len > 0 && (decimals[len - 1] == '0' || decimals[len - 1] == '.'))
 		decimals[--len] = '\0';
-	(void)snprintf(buffer, size, "%" PRId64 "%s", rate / RATE_UNIT, decimals);
+	(void)snprintf(buffer, size, "%" PRId64 "%s", number / unit, decimals);
+}
+
+static void show_fraction(enum ld_setting_type type, int64_t number, char *buffer, size_t size)
+{
+	show_parts(number, type == LD_RATE ? RATE_UNIT : DECIMAL_UNIT, type == LD_RATE ? 9 : 2, buffer, size);
 }
 
 /* The index of a word among those separated by '|', or -1. */
@@ -109,10 +121,10 @@ const char *ld_setting_bounds(const struct ld_setting_row *row, char *buffer, si
 		show_number(row->type, row->low, low, sizeof(low));
 		show_number(row->type, row->high, high, sizeof(high));
 		(void)snprintf(buffer, size, "%s..%s", low, high);
-	} else if (row->type == LD_RATE) {
-		show_rate(row->low, low, sizeof(low));
-		show_rate(row->high, high, sizeof(high));
-		(void)snprintf(buffer, size, "0, %s..%s", low, high);
+	} else if (has_fraction(row->type)) {
+		show_fraction(row->type, row->low, low, sizeof(low));
+		show_fraction(row->type, row->high, high, sizeof(high));
+		(void)snprintf(buffer, size, "%s%s..%s", row->type == LD_RATE ? "0, " : "", low, high);
 	} else {
 		(void)snprintf(buffer, size, "%" PRId64 "..%" PRId64 " bytes", row->low, row->high);
 	}
@@ -159,6 +171,27 @@ static const char *read_number(const struct ld_setting_row *row, const char *val
 	return NULL;
 }
 
+/* Up to two decimals, as hundredths. As read_number(). */
+static const char *read_decimal(const struct ld_setting_row *row, const char *value, int64_t *ret_number)
+{
+	const char *start = value + (*value == '-'), *rest = read_digits(start, ret_number), *point = rest;
+	int64_t decimals = 0;
+
+	if (rest == start)
+		return "not ";
+	if (*point == '.') {
+		rest = read_digits(point + 1, &decimals);
+		if (rest == point + 1 || rest > point + 3)
+			return "not ";
+		decimals *= rest == point + 2 ? 10 : 1;
+	}
+	if (*rest != '\0')
+		return "not ";
+	if (__builtin_mul_overflow(*ret_number, DECIMAL_UNIT, ret_number) || __builtin_add_overflow(*ret_number, decimals, ret_number))
+		*ret_number = INT64_MAX;
+	return *value == '-' || *ret_number < row->low || *ret_number > row->high ? "out of range" : NULL;
+}
+
 /* How many seconds the unit of a rate has; 0 = there is no such unit. */
 static int64_t rate_seconds(const char *unit)
 {
@@ -200,7 +233,8 @@ static int judge_number(const struct ld_setting_row *row, const char *value, int
 {
 	char bounds[64];
 	int64_t number;
-	const char *why = row->type == LD_RATE ? read_rate(row, value, &number) : read_number(row, value, &number);
+	const char *why = row->type == LD_RATE ? read_rate(row, value, &number) :
+	    row->type == LD_DECIMAL ? read_decimal(row, value, &number) : read_number(row, value, &number);
 
 	if (why == NULL) {
 		*ret_number = number;
@@ -263,7 +297,7 @@ static int judge_text(const struct ld_setting_row *row, const char *value, int64
 
 int ld_setting_judge(const struct ld_setting_row *row, const char *value, int64_t *ret_number, char *complaint, size_t size)
 {
-	if (types[row->type].units != NULL || row->type == LD_RATE)
+	if (types[row->type].units != NULL || has_fraction(row->type))
 		return judge_number(row, value, ret_number, complaint, size);
 	if (row->type == LD_FLAG || row->type == LD_CHOICE)
 		return judge_word(row, value, ret_number, complaint, size);
@@ -307,8 +341,8 @@ const char *ld_setting_show(const struct ld_settings *settings, enum ld_setting_
 
 	if (types[row->type].units != NULL)
 		show_number(row->type, settings->number[id], buffer, size);
-	else if (row->type == LD_RATE)
-		show_rate(settings->number[id], buffer, size);
+	else if (has_fraction(row->type))
+		show_fraction(row->type, settings->number[id], buffer, size);
 	else if (row->type == LD_FLAG)
 		(void)snprintf(buffer, size, "%s", settings->number[id] ? "on" : "off");
 	else if (row->type == LD_CHOICE)

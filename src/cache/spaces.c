@@ -87,11 +87,11 @@ static void read_number(struct parsing *parsing, const char *place, const json_t
 		text = json_string_value(value);
 	} else if (json_is_integer(value)) {
 		(void)snprintf(digits, sizeof(digits), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	} else if (json_is_real(value) && row->type == LD_RATE) {
+	} else if (json_is_real(value) && (row->type == LD_RATE || row->type == LD_DECIMAL)) {
 		/* One that does not fit is out of range, cut or not. */
-		(void)snprintf(digits, sizeof(digits), "%.9f", json_real_value(value));
+		(void)snprintf(digits, sizeof(digits), "%.*f", row->type == LD_RATE ? 9 : 2, json_real_value(value));
 	} else {
-		fault(parsing, place, json_is_real(value) ? "not a whole number" : row->type == LD_RATE ? "not a text like \"30/m\", nor a number" :
+		fault(parsing, place, json_is_real(value) ? "not a whole number" : row->type == LD_DECIMAL ? "not a number" : row->type == LD_RATE ? "not a text like \"30/m\", nor a number" :
 		    "not a text like \"5m\", nor a whole number");
 		return;
 	}
@@ -109,6 +109,17 @@ static void read_names(struct parsing *parsing, const char *place, const json_t 
 		fault(parsing, place, "not true or false");
 }
 
+static void read_busy(struct parsing *parsing, const char *place, const json_t *value, int *ret_on_busy)
+{
+	char complaint[160];
+	int64_t word;
+
+	if (json_is_string(value) && ld_setting_judge(&ld_setting_rows[LD_SET_ON_BUSY], json_string_value(value), &word, complaint, sizeof(complaint)) == 0)
+		*ret_on_busy = (int)word;
+	else
+		fault(parsing, place, "not \"load\" or \"fail\"");
+}
+
 static void read_policy(struct parsing *parsing, const char *place, const json_t *fields, struct ld_policy *policy)
 {
 	const char *key;
@@ -122,12 +133,22 @@ static void read_policy(struct parsing *parsing, const char *place, const json_t
 			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_TTL], &policy->ttl_ms);
 		else if (strcmp(key, "stale") == 0)
 			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_STALE], &policy->stale_ms);
+		else if (strcmp(key, "stale_if_error") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_STALE_IF_ERROR], &policy->error_ms);
+		else if (strcmp(key, "l2_ttl") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_L2_TTL], &policy->l2_ttl_ms);
+		else if (strcmp(key, "jitter") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_TTL_JITTER], &policy->jitter_pct);
+		else if (strcmp(key, "beta") == 0)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_BETA], &policy->beta);
+		else if (strcmp(key, "busy") == 0)
+			read_busy(parsing, inner, value, &policy->on_busy);
 		else if (strcmp(key, "negative") == 0)
 			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_NEGATIVE_TTL], &policy->negative_ms);
 		else if (strcmp(key, "names") == 0)
 			read_names(parsing, inner, value, &policy->keep_names);
 		else
-			fault(parsing, inner, "unknown field, allowed are ttl, stale, negative, names");
+			fault(parsing, inner, "unknown field, allowed are ttl, stale, stale_if_error, negative, l2_ttl, jitter, beta, busy, names");
 	}
 }
 

@@ -21,9 +21,17 @@
 struct ld_policy {
 	int64_t ttl_ms;
 	int64_t stale_ms;
+	int64_t error_ms;               /* window after the stale one, in which a value is served only when its source fails */
 	int64_t negative_ms;
+	int64_t l2_ttl_ms;              /* TTL in L2 of what has this one's; 0 = the same */
+	int64_t jitter_pct;             /* 0..90: share by which a stored TTL is shortened at most, drawn by lot */
+	int64_t beta;                   /* of early refreshes, in hundredths; 0 = none */
+	int on_busy;                    /* enum ld_on_busy */
 	int keep_names;
 };
+
+/** What a caller does whose budget ends while another process loads the value that it waits for; the words of LARDER_ON_BUSY, in their order. */
+enum ld_on_busy { LD_ON_BUSY_LOAD = 0, LD_ON_BUSY_FAIL = 1 };
 
 /** Limits of a tenant, and of each of its sub-keys; rates in 10^9 seconds, 0 = no limit; bursts 0 = what the rate gives in a second. */
 struct ld_limits {

@@ -57,7 +57,8 @@ struct ld_policy *ld_spaces_add_policy(struct ld_spaces *spaces, const char *ten
 		return NULL;
 	(void)snprintf(row->tenant, sizeof(row->tenant), "%s", tenant);
 	(void)snprintf(row->space, sizeof(row->space), "%s", space);
-	row->policy = (struct ld_policy){ NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN };
+	row->policy = (struct ld_policy){ .ttl_ms = NOT_GIVEN, .stale_ms = NOT_GIVEN, .error_ms = NOT_GIVEN, .negative_ms = NOT_GIVEN,
+		.l2_ttl_ms = NOT_GIVEN, .jitter_pct = NOT_GIVEN, .beta = NOT_GIVEN, .on_busy = NOT_GIVEN, .keep_names = NOT_GIVEN };
 	return &row->policy;
 }
 
@@ -115,6 +116,12 @@ void ld_spaces_free(struct ld_spaces *spaces)
 	free(spaces);
 }
 
+static void overlay_number(const int64_t *own, int64_t *number)
+{
+	if (*own != NOT_GIVEN)
+		*number = *own;
+}
+
 /* Lay the fields that a row has over a policy. */
 static void overlay(const struct ld_spaces *spaces, const char *tenant, const char *space, struct ld_policy *policy)
 {
@@ -126,12 +133,15 @@ static void overlay(const struct ld_spaces *spaces, const char *tenant, const ch
 	row = find(&spaces->policies, &wanted, sizeof(*row), order_policies);
 	if (row == NULL)
 		return;
-	if (row->policy.ttl_ms != NOT_GIVEN)
-		policy->ttl_ms = row->policy.ttl_ms;
-	if (row->policy.stale_ms != NOT_GIVEN)
-		policy->stale_ms = row->policy.stale_ms;
-	if (row->policy.negative_ms != NOT_GIVEN)
-		policy->negative_ms = row->policy.negative_ms;
+	overlay_number(&row->policy.ttl_ms, &policy->ttl_ms);
+	overlay_number(&row->policy.stale_ms, &policy->stale_ms);
+	overlay_number(&row->policy.error_ms, &policy->error_ms);
+	overlay_number(&row->policy.negative_ms, &policy->negative_ms);
+	overlay_number(&row->policy.l2_ttl_ms, &policy->l2_ttl_ms);
+	overlay_number(&row->policy.jitter_pct, &policy->jitter_pct);
+	overlay_number(&row->policy.beta, &policy->beta);
+	if (row->policy.on_busy != NOT_GIVEN)
+		policy->on_busy = row->policy.on_busy;
 	if (row->policy.keep_names != NOT_GIVEN)
 		policy->keep_names = row->policy.keep_names;
 }

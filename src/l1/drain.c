@@ -42,6 +42,12 @@ struct looking {
 	int want_values;
 };
 
+/* In L2, from the write on: its own there, or what the entry has here. */
+static int64_t ttl_of(const struct ld_entry_head *head, const struct ld_pending *row)
+{
+	return row->l2_ttl_ms > 0 ? row->l2_ttl_ms : head->fresh_until_ms - row->enqueued_ms;
+}
+
 /* The entry that a set tells of, if it is still what it was and fresh. 0, or LARDER_MISS. */
 static int entry_of(struct looking *looking, const MDB_val *key, const struct ld_pending *row, const char *tenant, struct ld_entry *ret_entry)
 {
@@ -58,20 +64,26 @@ static int entry_of(struct looking *looking, const MDB_val *key, const struct ld
 		return LARDER_MISS;
 	memcpy(space, ret_entry->space, ret_entry->head.space_len);
 	space[ret_entry->head.space_len] = 0;
-	hidden = ld_hidden_of(&store->seg, ld_tenant_named(&store->seg, tenant), ld_store_tag(tenant, space), digest);
+	hidden = ld_entry_hidden(&store->seg, ld_tenant_named(&store->seg, tenant), ld_store_tag(tenant, space), digest, ret_entry);
 	if (ld_entry_state(&ret_entry->head, &hidden, looking->now_ms, &looking->wall_ms) != LARDER_IS_FRESH)
 		return LARDER_MISS;
-	return ret_entry->head.fresh_until_ms > row->enqueued_ms ? 0 : LARDER_MISS;
+	return ttl_of(&ret_entry->head, row) > looking->now_ms - row->enqueued_ms ? 0 : LARDER_MISS;
 }
 
-static void tell_times(const struct looking *looking, const struct ld_entry_head *head, const struct ld_pending *row, struct ld_outbox_row *to)
+static void tell_entry(const struct looking *looking, const struct ld_entry *entry, const struct ld_pending *row, struct ld_outbox_row *to)
 {
+	const struct ld_entry_head *head = &entry->head;
+
 	to->len = head->value_len;
-	to->ttl_ms = head->fresh_until_ms - row->enqueued_ms;
-	to->stale_ms = head->dead_ms - head->fresh_until_ms;
-	to->left_ms = head->fresh_until_ms - looking->now_ms;
+	to->ttl_ms = ttl_of(head, row);
+	to->stale_ms = head->stale_until_ms - head->fresh_until_ms;
+	to->error_ms = head->dead_ms - head->stale_until_ms;
+	to->left_ms = to->ttl_ms - (looking->now_ms - row->enqueued_ms);
 	to->hard_end_ms = head->hard_end_ms;
 	to->flags = head->flags;
+	to->tag_count = head->tag_count;
+	for (unsigned i = 0; i < head->tag_count; i++)
+		to->tags[i] = ld_entry_tag(entry, i);
 }
 
 static void tell_delete(struct ld_outbox_row *to, const struct ld_pending *row)
@@ -103,7 +115,7 @@ static int tell_row(struct looking *looking, const MDB_val *key, const MDB_val *
 		tell_delete(to, &row);
 		return 0;
 	}
-	tell_times(looking, &entry.head, &row, to);
+	tell_entry(looking, &entry, &row, to);
 	if (!looking->want_values)
 		return 0;
 	if (to->len > max_b)

@@ -39,9 +39,14 @@ static struct layout lay_out(size_t space_len, size_t name_len, size_t value_len
 	return layout;
 }
 
+static size_t tags_len(const struct ld_entry_head *head)
+{
+	return sizeof(uint64_t) * (size_t)head->tag_count;
+}
+
 size_t ld_entry_plan(struct ld_entry_head *head, size_t space_len, size_t name_len, size_t etag_len, size_t value_len)
 {
-	struct layout layout = lay_out(space_len + etag_len, name_len, value_len);
+	struct layout layout = lay_out(tags_len(head) + space_len + etag_len, name_len, value_len);
 
 	head->space_len = (uint8_t)space_len;
 	head->name_len = (uint16_t)name_len;
@@ -63,12 +68,15 @@ static size_t inline_name(const struct ld_entry_head *head)
 	return head->bits & LD_ENTRY_NAME_CHUNKED ? 0 : head->name_len;
 }
 
-void ld_entry_encode(const struct ld_entry_head *head, const char *space, const void *name, const char *etag, const void *value, unsigned char *row)
+void ld_entry_encode(const struct ld_entry_head *head, const uint64_t *tags, const char *space, const void *name, const char *etag, const void *value, unsigned char *row)
 {
 	unsigned char *at = row;
 
 	memcpy(at, head, sizeof(*head));
 	at += sizeof(*head);
+	if (head->tag_count)
+		memcpy(at, tags, tags_len(head));
+	at += tags_len(head);
 	memcpy(at, space, head->space_len);
 	at += head->space_len;
 	if (inline_name(head))
@@ -105,17 +113,18 @@ void ld_entry_stamp(unsigned char *row, size_t row_len, uint64_t seq)
 	seal(row, row_len);
 }
 
-void ld_entry_retime(unsigned char *row, size_t row_len, int64_t fresh_until_ms, int64_t dead_ms)
+void ld_entry_retime(unsigned char *row, size_t row_len, const struct ld_entry_times *times)
 {
-	put_number(row, offsetof(struct ld_entry_head, fresh_until_ms), &fresh_until_ms);
-	put_number(row, offsetof(struct ld_entry_head, dead_ms), &dead_ms);
+	put_number(row, offsetof(struct ld_entry_head, fresh_until_ms), &times->fresh_until_ms);
+	put_number(row, offsetof(struct ld_entry_head, stale_until_ms), &times->stale_until_ms);
+	put_number(row, offsetof(struct ld_entry_head, dead_ms), &times->dead_ms);
 	seal(row, row_len);
 }
 
 /* Do chunks and tail hold exactly the value, in the one way that there is? */
 static int layout_is_whole(const struct ld_entry_head *head, size_t row_len)
 {
-	struct layout layout = lay_out((size_t)head->space_len + head->etag_len, head->name_len, head->value_len);
+	struct layout layout = lay_out(tags_len(head) + head->space_len + head->etag_len, head->name_len, head->value_len);
 
 	return layout.row_len == row_len && layout.chunks == head->chunks && layout.tail_len == head->tail_len &&
 	    layout.name_chunked == (head->bits & LD_ENTRY_NAME_CHUNKED);
@@ -131,9 +140,11 @@ int ld_entry_decode(const void *row, size_t row_len, struct ld_entry *ret_entry)
 	memcpy(head, row, sizeof(*head));
 	if (head->version != LD_ENTRY_VERSION || head->bits & ~(LD_ENTRY_ABSENT | LD_ENTRY_NAME_CHUNKED) || head->space_len < 1 ||
 	    head->space_len > LARDER_SPACE_MAX || head->name_len > LARDER_NAME_MAX ||
-	    head->etag_len > LD_ETAG_MAX || !layout_is_whole(head, row_len))
+	    head->etag_len > LD_ETAG_MAX || head->tag_count > LARDER_ENTRY_TAGS_MAX || !layout_is_whole(head, row_len))
 		return LARDER_E_CORRUPT;
 	at += sizeof(*head);
+	ret_entry->tags = at;
+	at += tags_len(head);
 	ret_entry->space = (const char *)at;
 	at += head->space_len;
 	ret_entry->name = inline_name(head) ? at : NULL;

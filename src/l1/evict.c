@@ -25,7 +25,7 @@ enum { RUN = 16, RUNS_MAX = 256, PAGES_AT_ONCE = 384 };
 /* A window of so few rows is looked for again, so often, before what waits to be told to L2 is evicted. */
 enum { SMALL_WINDOW = 512, SMALL_WINDOWS = 8 };
 
-static uint64_t next_random(struct ld_store *store)
+uint64_t ld_store_random(struct ld_store *store)
 {
 	/* xorshift64* (Vigna 2016); racing threads may draw the same number, which harms nothing */
 	uint64_t x = atomic_load_explicit(&store->random, memory_order_relaxed);
@@ -84,7 +84,7 @@ static void draw_tenants(struct ld_store *store, uint32_t *rows, unsigned runs)
 		named += atomic_load_explicit(&tenants->rows[i].entries, memory_order_relaxed);
 	all = all > named ? all : named;
 	for (unsigned i = 0; i < runs; i++)
-		picks[i] = all ? next_random(store) % all : 0;
+		picks[i] = all ? ld_store_random(store) % all : 0;
 	qsort(picks, runs, sizeof(*picks), ascending);
 	for (unsigned i = 0; i < runs; i++) {
 		while (row < used && picks[i] >= sum + atomic_load_explicit(&tenants->rows[row].entries, memory_order_relaxed))
@@ -97,7 +97,7 @@ static void draw_tenants(struct ld_store *store, uint32_t *rows, unsigned runs)
 static void random_name(struct ld_store *store, char ret_name[4])
 {
 	static const char letters[] = "-0123456789abcdefghijklmnopqrstuvwxyz";
-	uint64_t random = next_random(store) >> 16;
+	uint64_t random = ld_store_random(store) >> 16;
 
 	for (int i = 0; i < 3; i++, random /= sizeof(letters) - 1)
 		ret_name[i] = letters[random % (sizeof(letters) - 1)];
@@ -135,7 +135,7 @@ static int same_tenant(const MDB_val *key, const char *tenant, size_t len)
 static void add_run(struct window *window, const char *tenant, int only, size_t rows)
 {
 	unsigned char digest[LARDER_DIGEST_SIZE] = { 0 }, bytes[LD_KEY_MAX];
-	uint64_t random = next_random(window->store);
+	uint64_t random = ld_store_random(window->store);
 	size_t len = strlen(tenant);
 	MDB_val key, row;
 	int rc;

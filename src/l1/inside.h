@@ -128,10 +128,19 @@ static inline struct ld_tenant_row *ld_tenant_named(const struct ld_seg *seg, co
 /** The same for a key, remembered in its hint. */
 struct ld_tenant_row *ld_tenant_of(struct ld_store *store, const struct ld_key *key);
 
-/** Sequence up to which entries of this scope are cleared, and of this key are under a barrier: an entry is hidden if its own is
+/** Sequence up to which entries of this scope, or of these tags, are cleared, and of this key are under a barrier: an entry is hidden if its own is
  * below `cleared`, or not above `barrier`. */
 struct ld_hidden { uint64_t cleared, barrier; };
 struct ld_hidden ld_hidden_of(const struct ld_seg *seg, const struct ld_tenant_row *row, uint64_t scope_tag, const unsigned char *digest);
+/** Sequence up to which entries of a tag are cleared. */
+static inline uint64_t ld_tag_cleared(const struct ld_seg *seg, uint64_t tag)
+{
+	/* acquire: pairs with the raising in l1/tags.c */
+	return atomic_load_explicit(ld_tag_of(seg->tags, tag), memory_order_acquire);
+}
+/** The same as ld_hidden_of(), of an entry and all its tags. */
+struct ld_hidden ld_entry_hidden(const struct ld_seg *seg, const struct ld_tenant_row *row, uint64_t scope_tag, const unsigned char *digest,
+    const struct ld_entry *entry);
 static inline int ld_is_hidden(const struct ld_hidden *hidden, uint64_t seq)
 {
 	return seq < hidden->cleared || seq <= hidden->barrier;
@@ -207,28 +216,30 @@ void ld_pressure_now(const struct ld_store *store, const struct ld_tenant_row *r
 
 /* ---- the outbox, in the transaction of whoever writes; l1/outbox.c ---- */
 
-/** A row as it is stored, under the key of the entry. 72 bytes. */
+/** A row as it is stored, under the key of the entry. 80 bytes. */
 struct ld_pending {
 	uint64_t seq;              /* of the write; names this state of the row */
 	uint64_t entry_seq;        /* of the entry that is the value; 0 = a delete */
 	int64_t created_wall_ms;
 	int64_t enqueued_ms;       /* boot clock, as the next one */
 	int64_t expires_ms;        /* when a set is older than its TTL; 0 = a delete */
+	int64_t l2_ttl_ms;         /* TTL of a set in L2; 0 = that of the entry */
 	uint64_t bytes;            /* of the entry that it keeps */
 	unsigned char idempotency[LD_OUTBOX_IDEMPOTENCY];
 	uint8_t op;                /* enum ld_outbox_op */
 	uint8_t pad[7];
 };
-_Static_assert(sizeof(struct ld_pending) == 72, "layout");
+_Static_assert(sizeof(struct ld_pending) == 80, "layout");
 enum { LD_PENDING_SLICE = 200 };
 
-/** What a write tells. entry_seq, bytes and expires_ms only of a set. */
+/** What a write tells. entry_seq, bytes and the times only of a set. */
 struct ld_tell {
 	const char *tenant;
 	const unsigned char *digest;
 	enum ld_outbox_op op;
 	uint64_t entry_seq, bytes;
 	int64_t expires_ms;
+	int64_t l2_ttl_ms;         /* 0 = until expires_ms */
 };
 /** Write its row down, over an older one of the key. 0 or an error; LARDER_E_BUSY: no room for another tenant's account. */
 int ld_outbox_tell(struct ld_write *write, const struct ld_tell *tell);
@@ -273,6 +284,11 @@ struct ld_invalid_row {
 	int64_t wall_ms;
 	int64_t keep_until_ms;     /* boot clock */
 };
+/** What a tag's invalidation time is stored under: kind 'G', then the number of its word. */
+enum { LD_TAG_KEY = 3 };
+/** Raise the times of tags in the segment, and write their rows in the transaction. The first does not need the writer gate. */
+void ld_invalid_raise_tags(struct ld_seg *seg, const uint64_t *tags, size_t count);
+int ld_invalid_write_tags(struct ld_write *write, const uint64_t *tags, size_t count);
 /** Raise the time of a scope in the segment to the wall time now. With a space only under the writer gate. */
 void ld_invalid_raise(struct ld_seg *seg, const char *tenant, const char *space);
 /** The same, and its row in the transaction. */
@@ -287,6 +303,11 @@ static inline void ld_stamp(struct ld_write *write, const unsigned char *digest)
 {
 	ld_seq_raise(ld_barrier_of(write->store->seg.stamps, digest), write->seq);
 }
+
+/** A number to draw lots with; no secret. */
+uint64_t ld_store_random(struct ld_store *store);
+/** A TTL less a random share of at most jitter_pct, 0..90. */
+int64_t ld_jittered(struct ld_store *store, const unsigned char *digest, int64_t ttl_ms, uint32_t jitter_pct);
 
 /* ---- what the writing calls share; l1/write.c ---- */
 
@@ -327,6 +348,8 @@ void ld_keeper_stop(struct ld_store *store);
 /** Forget the clears up to this sequence: a full sweep has removed what they hid. Outside the gate. */
 void ld_clears_forget(struct ld_store *store, uint64_t up_to_seq);
 
+/** States of an entry that somebody may still be given. */
+#define LD_IS_ALIVE (LARDER_IS_FRESH | LARDER_IS_STALE | LARDER_IS_ERROR_WINDOW)
 /** What is an entry's state now? One LARDER_IS_ bit (never DAMAGED). */
 uint32_t ld_entry_state(const struct ld_entry_head *head, const struct ld_hidden *hidden, int64_t now_ms, int64_t *wall_ms);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What L2 may not hand back: invalidation times, by space, by tenant and of everything, and the walls of keys whose write could not be done. Raised by
- * clears, by folds of the outbox, and when a store was lost; asked by whoever has an answer of L2; forgotten by the background work when
+ * What L2 may not hand back: invalidation times, by tag, by space, by tenant and of everything, and the walls of keys whose write could not be done. Raised
+ * by clears, invalidations of tags, folds of the outbox, and when a store was lost; asked by whoever has an answer of L2; forgotten by the background work when
  * nothing in L2 can be so old any more (LARDER_L2_TTL_MAX).
  *
  * Each time is a word in the segment, which is what is asked, and a row in the store, which says until when it is wanted. The word is raised before
@@ -15,6 +15,7 @@
  *                                sees that somebody raised and stops, or A's word comes later and B's exchange fails, or finds 0.
  *   a tenant without a row of    its word is the shared row's, which stands for others too: it is lowered only together with all.
  *   its own in the segment
+ *   two tags with one word       they have one row too: the later of both times is kept, for both.
  *
  * Times are compared by the wall clock, for L2 is on other hosts. A wall clock that is set back by more than the skew makes what was created before look
  * newer than it is; one that runs ahead refuses too much. Rows are kept by the boot clock.
@@ -82,6 +83,37 @@ int ld_invalid_write(struct ld_write *write, const char *tenant, const char *spa
 	return ld_env_error(mdb_put(write->txn, write->store->env.main, &key, &data, 0));
 }
 
+static void raise_tags(struct ld_seg *seg, const uint64_t *tags, size_t count, uint64_t wall_ms)
+{
+	for (size_t i = 0; i < count; i++)
+		raise_word(seg, ld_tag_of(seg->tag_walls, tags[i]), wall_ms);
+}
+
+void ld_invalid_raise_tags(struct ld_seg *seg, const uint64_t *tags, size_t count)
+{
+	raise_tags(seg, tags, count, (uint64_t)ld_clock_wall_ms());
+}
+
+int ld_invalid_write_tags(struct ld_write *write, const uint64_t *tags, size_t count)
+{
+	struct ld_seg *seg = &write->store->seg;
+	const struct ld_invalid_row row = { ld_clock_wall_ms(), ld_clock_boot_ms() + (int64_t)seg->h->params.l2_ttl_max_ms };
+	int rc = 0;
+
+	/* All of them, for a row may fail. */
+	raise_tags(seg, tags, count, (uint64_t)row.wall_ms);
+	LD_POINT(tag_invalidated);
+	write->changed = 1;
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		uint64_t word = tags[i] & (LD_TAG_WORDS - 1);
+		unsigned char bytes[LD_TAG_KEY] = { 'G', (unsigned char)(word >> 8), (unsigned char)word };
+		MDB_val key = { sizeof(bytes), bytes }, data = { sizeof(row), (void *)(uintptr_t)&row };
+
+		rc = ld_env_error(mdb_put(write->txn, write->store->env.main, &key, &data, 0));
+	}
+	return rc;
+}
+
 void ld_invalid_raise_key(struct ld_seg *seg, const unsigned char *digest)
 {
 	/* The wall first: a value that is asked of L2 after the stamp is raised is judged by it. */
@@ -97,20 +129,22 @@ static uint64_t newest(uint64_t a, uint64_t b)
 }
 
 /* What an answer of L2 about a key must be newer than; 0 = nothing is. */
-static uint64_t invalid_before(const struct ld_seg *seg, const struct ld_tenant_row *row, const struct ld_key *key)
+static uint64_t invalid_before(const struct ld_seg *seg, const struct ld_tenant_row *row, const struct ld_key *key, const struct ld_l2_given *given)
 {
 	uint64_t wall_ms = newest(atomic_load(&seg->h->l2_invalid_ms), atomic_load(&row->l2_invalid_ms));
 
 	wall_ms = newest(wall_ms, ld_scope_seq(seg->l2_scopes, key->scope_tag));
+	for (unsigned i = 0; i < given->tag_count; i++)
+		wall_ms = newest(wall_ms, atomic_load(ld_tag_of(seg->tag_walls, given->tags[i])));
 	return newest(wall_ms, atomic_load(ld_barrier_of(seg->barrier_walls, key->digest)));
 }
 
-static int admits(const struct ld_seg *seg, const struct ld_tenant_row *row, const struct ld_key *key, int64_t created_wall_ms, int64_t skew_ms)
+static int admits(const struct ld_seg *seg, const struct ld_tenant_row *row, const struct ld_key *key, const struct ld_l2_given *given)
 {
-	uint64_t before_ms = invalid_before(seg, row, key);
+	uint64_t before_ms = invalid_before(seg, row, key, given);
 
 	/* No sum: both may be anything. */
-	if (before_ms == 0 || (created_wall_ms > (int64_t)before_ms && created_wall_ms - (int64_t)before_ms > skew_ms))
+	if (before_ms == 0 || (given->created_wall_ms > (int64_t)before_ms && given->created_wall_ms - (int64_t)before_ms > given->skew_ms))
 		return 1;
 	ld_host_count(seg, LD_HC_l2_too_old, 1);
 	return 0;
@@ -118,7 +152,7 @@ static int admits(const struct ld_seg *seg, const struct ld_tenant_row *row, con
 
 struct question {
 	const struct ld_key *key;
-	int64_t created_wall_ms, skew_ms;
+	const struct ld_l2_given *given;
 	int *answer;
 };
 
@@ -127,20 +161,20 @@ static void ask_outside(struct ld_seg *seg, const void *ctx)
 	const struct question *question = ctx;
 
 	*question->answer = admits(seg, ld_tenants_row(&seg->tenants, question->key->tenant, question->key->tenant_tag), question->key,
-	    question->created_wall_ms, question->skew_ms);
+	    question->given);
 }
 
-int ld_store_l2_admits(struct ld_store *store, const struct ld_key *key, int64_t created_wall_ms, int64_t skew_ms)
+int ld_store_l2_admits(struct ld_store *store, const struct ld_key *key, const struct ld_l2_given *given)
 {
 	int answer = 1;
-	const struct question question = { key, created_wall_ms, skew_ms, &answer };
+	const struct question question = { key, given, &answer };
 	int64_t now_ms;
 
 	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0) {
 		ld_from_outside(store, ask_outside, &question);
 		return answer;
 	}
-	answer = admits(&store->seg, ld_tenant_of(store, key), key, created_wall_ms, skew_ms);
+	answer = admits(&store->seg, ld_tenant_of(store, key), key, given);
 	ld_leave(store);
 	return answer;
 }
@@ -153,20 +187,14 @@ struct old_row {
 	uint64_t wall_ms;
 };
 
-/* Rows that are over, as many as there is room for; how many others there are. */
-static int list_over(struct ld_store *store, MDB_txn *txn, int64_t now_ms, struct old_row *old, unsigned *ret_old, uint64_t *ret_others)
+/* The same of one kind of rows. A table that is full of them is not walked to its end. */
+static int list_kind(MDB_cursor *cursor, char kind, int64_t now_ms, struct old_row *old, unsigned *ret_old, uint64_t *ret_others)
 {
-	MDB_val key = { 1, (void *)(uintptr_t)"V" }, data;
+	MDB_val key = { 1, &kind }, data;
 	struct ld_invalid_row row;
-	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(txn, store->env.main, &cursor);
+	int rc = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE);
 
-	*ret_old = 0;
-	*ret_others = 0;
-	if (rc != 0)
-		return ld_env_error(rc);
-	rc = mdb_cursor_get(cursor, &key, &data, MDB_SET_RANGE);
-	for (; rc == 0 && ((unsigned char *)key.mv_data)[0] == 'V'; rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) {
+	for (; rc == 0 && ((char *)key.mv_data)[0] == kind && (*ret_old < FORGET_MAX || *ret_others == 0); rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) {
 		if (key.mv_size > LD_SCOPE_KEY_MAX || data.mv_size != sizeof(row))
 			continue;
 		memcpy(&row, data.mv_data, sizeof(row));
@@ -178,8 +206,24 @@ static int list_over(struct ld_store *store, MDB_txn *txn, int64_t now_ms, struc
 		old[*ret_old].len = key.mv_size;
 		old[(*ret_old)++].wall_ms = (uint64_t)row.wall_ms;
 	}
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Rows that are over, as many as there is room for; are there others? */
+static int list_over(struct ld_store *store, MDB_txn *txn, int64_t now_ms, struct old_row *old, unsigned *ret_old, uint64_t *ret_others)
+{
+	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(txn, store->env.main, &cursor);
+
+	*ret_old = 0;
+	*ret_others = 0;
+	if (rc != 0)
+		return ld_env_error(rc);
+	rc = list_kind(cursor, 'V', now_ms, old, ret_old, ret_others);
+	if (rc == 0)
+		rc = list_kind(cursor, 'G', now_ms, old, ret_old, ret_others);
 	mdb_cursor_close(cursor);
-	return rc == 0 || rc == MDB_NOTFOUND ? 0 : ld_env_error(rc);
+	return rc == 0 ? 0 : ld_env_error(rc);
 }
 
 /* Only if it is still this row's: one that was raised since stays. */
@@ -191,6 +235,11 @@ static void lower_of(struct ld_store *store, const struct old_row *old)
 	struct ld_tenant_row *row;
 	const char *space;
 
+	if (old->key[0] == 'G') {
+		if (old->len == LD_TAG_KEY)
+			atomic_compare_exchange_strong(&seg->tag_walls[(unsigned)old->key[1] << 8 | old->key[2]], &wall_ms, 0);
+		return;
+	}
 	memcpy(text, old->key + 1, old->len - 1);
 	text[old->len - 1] = 0;
 	space = memchr(text, 0, old->len - 1);
@@ -255,6 +304,8 @@ static void lower_all(struct ld_store *store, uint64_t raised_ms)
 		stop = lower(seg, &seg->tenants.rows[i].l2_invalid_ms, raised_ms);
 	for (uint32_t i = 0; i < LD_BARRIERS && !stop; i++)
 		stop = lower(seg, &seg->barrier_walls[i], raised_ms);
+	for (uint32_t i = 0; i < LD_TAG_WORDS && !stop; i++)
+		stop = lower(seg, &seg->tag_walls[i], raised_ms);
 	for (uint32_t i = 0; i < (uint32_t)LD_SCOPE_SETS * LD_SCOPE_WAYS && !stop; i++)
 		stop = lower(seg, &seg->l2_scopes[i].tag, raised_ms);
 	if (!stop)

@@ -371,6 +371,7 @@ int ld_outbox_tell(struct ld_write *write, const struct ld_tell *tell)
 		row.entry_seq = tell->entry_seq;
 		row.bytes = tell->bytes;
 		row.expires_ms = tell->expires_ms;
+		row.l2_ttl_ms = tell->l2_ttl_ms;
 	} else if (tell->op == LD_OUTBOX_SET) {
 		/* Too much is kept already: the set is dropped, and a delete told in its place. */
 		row.op = LD_OUTBOX_DELETE;

@@ -35,7 +35,7 @@ enum { LD_OUTBOX_IDEMPOTENCY = 16, LD_OUTBOX_TAKE_MAX = 200 };
 
 /**
  * One row as it must be told now. All but `outcome` is written by ld_outbox_take() and left alone by the drainer.
- * Of a set: L2 gets value, ttl_ms and stale_ms as counted from created_wall_ms, so that a retry sends the same bytes.
+ * Of a set: L2 gets value, ttl_ms, stale_ms and error_ms as counted from created_wall_ms, so that a retry sends the same bytes.
  */
 struct ld_outbox_row {
 	char tenant[LARDER_TENANT_MAX + 1];
@@ -51,9 +51,12 @@ struct ld_outbox_row {
 	size_t len;
 	int64_t ttl_ms;                /* from created_wall_ms on; > 0 */
 	int64_t stale_ms;              /* window after it; >= 0 */
+	int64_t error_ms;              /* window after that one; >= 0 */
 	int64_t left_ms;               /* of ttl_ms, when it was taken; > 0 */
 	int64_t hard_end_ms;           /* wall clock; 0 = none */
 	uint32_t flags;                /* the caller's */
+	uint32_t tag_count;            /* 0..LD_TAGS_MAX */
+	uint64_t tags[LARDER_ENTRY_TAGS_MAX];
 };
 
 /** Where a drainer is in the table. Zeroed: at the beginning. Means nothing to anybody else. */
@@ -65,7 +68,8 @@ struct ld_outbox_place {
 
 /**
  * The next pending rows in the order of keys, from after the place; where it has come to the end and has found nothing, from the beginning. One
- * call never gives a row twice. A set whose entry is gone, of another write, cleared, under a barrier, damaged or past its TTL is told as a delete.
+ * call never gives a row twice. A set whose entry is gone, of another write, cleared, invalidated by a tag, under a barrier, damaged or past its TTL - the one here, or the one in
+ * L2 if that is shorter - is told as a delete.
  * One short read transaction.
  *
  * rows      room for max rows; those that were filled go to ld_outbox_forget()

@@ -16,6 +16,7 @@
  *   W's row is pending                          F is discarded, for L2 was asked before it knew W; unless F is a loader's and L saw W.
  *   a clear                                     its word in the segment is above what L noted. Of clears that may be forgotten by now, the highest sequence
  *                                               is remembered.
+ *   a tag of what F stores is invalidated       the same: the tag's word, which is never forgotten. L need not know the tags: they come with the value.
  *   another fill came first                     its entry has a sequence above what L noted: F is discarded, for it may have asked before the other one.
  *   the store or the segment was made anew      what L noted is of another generation, or of another segment.
  *
@@ -48,7 +49,18 @@ struct item {
 	const struct ld_seen *seen;    /* of a fill; else NULL */
 };
 
-static void encode(struct item *item, const struct ld_key *key, const struct ld_put *put, int64_t now_ms)
+int64_t ld_jittered(struct ld_store *store, const unsigned char *digest, int64_t ttl_ms, uint32_t jitter_pct)
+{
+	uint64_t most_ms = jitter_pct == 0 ? 0 : (uint64_t)ttl_ms / 100 * jitter_pct + (uint64_t)ttl_ms % 100 * jitter_pct / 100, lot;
+
+	if (most_ms == 0)
+		return ttl_ms;
+	/* Processes that were forked from one begin with the same number: the key keeps them apart. */
+	memcpy(&lot, digest, sizeof(lot));
+	return ttl_ms - (int64_t)((lot ^ ld_store_random(store)) % (most_ms + 1));
+}
+
+static void encode(struct ld_store *store, struct item *item, const struct ld_key *key, const struct ld_put *put, int64_t now_ms)
 {
 	struct ld_entry_head *head = &item->head;
 
@@ -63,14 +75,17 @@ static void encode(struct item *item, const struct ld_key *key, const struct ld_
 	head->flags = put->flags;
 	head->key_id = put->key_id;
 	head->created_ms = now_ms;
-	head->fresh_until_ms = now_ms + put->ttl_ms;
-	head->dead_ms = head->fresh_until_ms + put->stale_ms;
+	head->fresh_until_ms = now_ms + ld_jittered(store, key->digest, put->ttl_ms, put->jitter_pct);
+	head->stale_until_ms = head->fresh_until_ms + put->stale_ms;
+	head->dead_ms = head->stale_until_ms + put->error_ms;
+	head->load_ms = put->load_ms;
+	head->tag_count = (uint8_t)put->tag_count;
 	head->hard_end_ms = put->hard_end_ms;
 	memcpy(&head->digest_tail, key->digest + LARDER_DIGEST_SIZE - 8, 8);
 	item->row_len = ld_entry_plan(head, strlen(key->space), put->name ? put->name_len : 0, put->etag ? strlen(put->etag) : 0, put->len);
 	if (head->chunks)
 		head->value_sum = ld_hash64(put->data, put->len);
-	ld_entry_encode(head, key->space, put->name, put->etag, put->data, item->row);
+	ld_entry_encode(head, put->tags, key->space, put->name, put->etag, put->data, item->row);
 }
 
 static int put_chunks(struct ld_write *write, uint32_t index, const unsigned char *data, size_t len)
@@ -110,13 +125,14 @@ static int put_all_chunks(struct ld_write *write, const struct item *item)
 static int would_be_found(struct ld_store *store, const struct item *item, const MDB_val *row)
 {
 	const struct ld_tenant_row *tenant = ld_tenant_of(store, item->key);
-	struct ld_hidden hidden = ld_hidden_of(&store->seg, tenant, item->key->scope_tag, item->key->digest);
+	struct ld_hidden hidden;
 	struct ld_entry entry;
 	int64_t wall_ms = 0;
 
 	if (ld_entry_decode(row->mv_data, row->mv_size, &entry) != 0 || ld_entry_verify(row->mv_data, row->mv_size, item->key->digest) != 0 ||
 	    entry.head.bits & LD_ENTRY_ABSENT)
 		return 0;
+	hidden = ld_entry_hidden(&store->seg, tenant, item->key->scope_tag, item->key->digest, &entry);
 	return ld_entry_state(&entry.head, &hidden, item->now_ms, &wall_ms) == LARDER_IS_FRESH;
 }
 
@@ -124,8 +140,8 @@ static int would_be_found(struct ld_store *store, const struct item *item, const
 static int tell(struct ld_write *write, const struct item *item)
 {
 	const struct ld_tell value = { item->key->tenant, item->key->digest, LD_OUTBOX_SET, write->seq,
-		ld_entry_cost(&item->head, item->row_len, item->key_len), item->head.fresh_until_ms };
-	const struct ld_tell nothing = { item->key->tenant, item->key->digest, LD_OUTBOX_DELETE, 0, 0, 0 };
+		ld_entry_cost(&item->head, item->row_len, item->key_len), item->head.fresh_until_ms, item->put->l2_ttl_ms };
+	const struct ld_tell nothing = { item->key->tenant, item->key->digest, LD_OUTBOX_DELETE, 0, 0, 0, 0 };
 
 	if (!item->key->tell_l2)
 		return 0;
@@ -152,6 +168,9 @@ static int is_new_enough(struct ld_write *write, const struct item *item, const 
 	hidden = ld_hidden_of(&store->seg, ld_tenant_of(store, of), of->scope_tag, of->digest);
 	if (atomic_load(ld_barrier_of(store->seg.stamps, of->digest)) > seen || hidden.cleared > seen || atomic_load(&h->clears_forgotten) > seen)
 		return 0;
+	for (unsigned i = 0; i < item->put->tag_count; i++)
+		if (ld_tag_cleared(&store->seg, item->put->tags[i]) > seen)
+			return 0;
 	if (row && ld_entry_decode(row->mv_data, row->mv_size, &entry) == 0 && entry.head.seq > seen)
 		return 0;
 	rc = ld_pending_find(store, write->txn, key, &pending);
@@ -347,7 +366,7 @@ int ld_store_put(struct ld_store *store, const struct ld_key *key, const struct 
 	}
 	row = ld_tenant_of(store, key);
 	ld_sketch_prefetch(&store->seg.sketch, key->digest);
-	encode(&item, key, put, now_ms);
+	encode(store, &item, key, put, now_ms);
 	ld_reason_set(LARDER_REASON_NONE);
 	rc = store_gated(store, &item, budget_ms);
 	if (rc == 0) {
@@ -377,7 +396,7 @@ static int fill_inside(struct ld_store *store, const struct ld_key *key, const s
 	int rc;
 
 	ld_sketch_prefetch(&store->seg.sketch, key->digest);
-	encode(&item, key, put, now_ms);
+	encode(store, &item, key, put, now_ms);
 	item.seen = seen;
 	ld_reason_set(LARDER_REASON_NONE);
 	rc = store_gated(store, &item, budget_ms);

@@ -61,6 +61,19 @@ struct ld_hidden ld_hidden_of(const struct ld_seg *seg, const struct ld_tenant_r
 	return hidden;
 }
 
+struct ld_hidden ld_entry_hidden(const struct ld_seg *seg, const struct ld_tenant_row *row, uint64_t scope_tag, const unsigned char *digest,
+    const struct ld_entry *entry)
+{
+	struct ld_hidden hidden = ld_hidden_of(seg, row, scope_tag, digest);
+
+	for (unsigned i = 0; i < entry->head.tag_count; i++) {
+		uint64_t tag = ld_tag_cleared(seg, ld_entry_tag(entry, i));
+
+		hidden.cleared = tag > hidden.cleared ? tag : hidden.cleared;
+	}
+	return hidden;
+}
+
 uint32_t ld_entry_state(const struct ld_entry_head *head, const struct ld_hidden *hidden, int64_t now_ms, int64_t *wall_ms)
 {
 	if (ld_is_hidden(hidden, head->seq))
@@ -73,7 +86,9 @@ uint32_t ld_entry_state(const struct ld_entry_head *head, const struct ld_hidden
 		if (*wall_ms >= head->hard_end_ms)
 			return LARDER_IS_EXPIRED;
 	}
-	return now_ms < head->fresh_until_ms ? LARDER_IS_FRESH : LARDER_IS_STALE;
+	if (now_ms < head->fresh_until_ms)
+		return LARDER_IS_FRESH;
+	return now_ms < head->stale_until_ms ? LARDER_IS_STALE : LARDER_IS_ERROR_WINDOW;
 }
 
 /* Copy len bytes out of the chunks from number `index` on. */
@@ -158,7 +173,9 @@ static void tell_times(const struct ld_entry_head *head, int64_t now_ms, int64_t
 {
 	ret_found->created_ms = head->created_ms;
 	ret_found->fresh_until_ms = head->fresh_until_ms;
+	ret_found->stale_until_ms = head->stale_until_ms;
 	ret_found->dead_ms = head->dead_ms;
+	ret_found->load_ms = head->load_ms;
 	ret_found->hard_end_ms = head->hard_end_ms;
 	ret_found->flags = head->flags;
 	ret_found->now_ms = now_ms;
@@ -175,6 +192,55 @@ static int note_pending(struct ld_store *store, MDB_txn *txn, const MDB_val *key
 	if (rc == LARDER_E_CORRUPT)
 		return rc;
 	return rc == 0 || rc == LARDER_MISS ? result : unavailable(LARDER_REASON_DISK);
+}
+
+/* What a refresh needs to know of the value that it is to replace. */
+static void tell_kept(const struct ld_look *look, const struct ld_entry *entry, struct ld_found *ret_found)
+{
+	if (look->etag) {
+		memcpy(look->etag, entry->etag, entry->head.etag_len);
+		look->etag[entry->head.etag_len] = '\0';
+	}
+	if (look->tags) {
+		memcpy(look->tags, entry->tags, sizeof(*look->tags) * entry->head.tag_count);
+		ret_found->tag_count = entry->head.tag_count;
+	}
+}
+
+/* Is an entry in this state what the caller asks for? */
+static int is_wanted(uint32_t state, const struct ld_entry_head *head, const struct ld_look *look)
+{
+	if (state == LARDER_IS_FRESH)
+		return 1;
+	if (head->bits & LD_ENTRY_ABSENT)
+		return 0;
+	return state == LARDER_IS_STALE || (state == LARDER_IS_ERROR_WINDOW && look->note & LD_NOTE_ERROR_WINDOW);
+}
+
+/* The entry is there and wanted: what it is, and its value. As find(). */
+static int give(struct ld_store *store, MDB_txn *txn, const MDB_val *key, const struct ld_look *look, const struct ld_entry *entry, uint32_t state,
+    struct ld_found *ret_found)
+{
+	int rc = 0;
+
+	/* A value that is not fresh may be refreshed: not while L2 has not been told the last write. */
+	if (state != LARDER_IS_FRESH && look->note & LD_NOTE_SEEN) {
+		rc = note_pending(store, txn, key, LARDER_STALE, ret_found);
+		if (rc != LARDER_STALE)
+			return rc;
+	}
+	if (look->want_data) {
+		rc = copy_out(store, txn, look, entry, ret_found);
+		/* Perhaps nobody will be given it: how long it is does not matter yet. */
+		if (rc == LARDER_E_SPACE && state == LARDER_IS_ERROR_WINDOW)
+			return LARDER_MISS;
+		if (rc != 0)
+			return rc;
+	}
+	ret_found->error_only = state == LARDER_IS_ERROR_WINDOW;
+	if (state != LARDER_IS_FRESH || look->note & LD_NOTE_EARLY)
+		tell_kept(look, entry, ret_found);
+	return state == LARDER_IS_FRESH ? 0 : LARDER_STALE;
 }
 
 /* One look-up in an open snapshot. LARDER_E_CORRUPT: LMDB's own structure is damaged, not just this entry. */
@@ -200,31 +266,14 @@ static int find(struct ld_store *store, MDB_txn *txn, const struct ld_key *key, 
 		return ld_env_error(rc) == LARDER_E_CORRUPT ? LARDER_E_CORRUPT : unavailable(LARDER_REASON_DISK);
 	if (ld_entry_decode(data.mv_data, data.mv_size, &entry) != 0 || ld_entry_verify(data.mv_data, data.mv_size, key->digest) != 0)
 		return unavailable(LARDER_REASON_CORRUPT);
-	hidden = ld_hidden_of(&store->seg, row, key->scope_tag, key->digest);
+	hidden = ld_entry_hidden(&store->seg, row, key->scope_tag, key->digest, &entry);
 	state = ld_entry_state(&entry.head, &hidden, now_ms, &wall_ms);
-	if (state != LARDER_IS_FRESH && (state != LARDER_IS_STALE || entry.head.bits & LD_ENTRY_ABSENT))
+	if (!is_wanted(state, &entry.head, look))
 		return note_pending(store, txn, &at, LARDER_MISS, ret_found);
-	/* A stale value may be refreshed: not while L2 has not been told the last write. */
-	if (state == LARDER_IS_STALE && look->note & LD_NOTE_SEEN) {
-		rc = note_pending(store, txn, &at, LARDER_STALE, ret_found);
-		if (rc != LARDER_STALE)
-			return rc;
-	}
 	tell_times(&entry.head, now_ms, wall_ms, ret_found);
 	if (look->note & LD_NOTE_ACCESS)
 		ld_sketch_bump(&store->seg.sketch, key->digest);
-	if (entry.head.bits & LD_ENTRY_ABSENT)
-		return LARDER_ABSENT;
-	if (look->etag && (state == LARDER_IS_STALE || look->note & LD_NOTE_EARLY)) {
-		memcpy(look->etag, entry.etag, entry.head.etag_len);
-		look->etag[entry.head.etag_len] = '\0';
-	}
-	if (look->want_data) {
-		rc = copy_out(store, txn, look, &entry, ret_found);
-		if (rc != 0)
-			return rc;
-	}
-	return state == LARDER_IS_FRESH ? 0 : LARDER_STALE;
+	return entry.head.bits & LD_ENTRY_ABSENT ? LARDER_ABSENT : give(store, txn, &at, look, &entry, state, ret_found);
 }
 
 static enum ld_tenant_counter counter_of(int result)
@@ -245,10 +294,13 @@ static enum ld_tenant_counter counter_of(int result)
 	}
 }
 
-static void count(struct ld_store *store, struct ld_tenant_row *row, int result)
+/* A value in its error window is a miss, until its source is found to fail. */
+static void count(struct ld_store *store, struct ld_tenant_row *row, int result, const struct ld_found *found)
 {
 	unsigned stripe = ld_seg_stripe(&store->seg);
 
+	if (result == LARDER_STALE && found->error_only)
+		result = LARDER_MISS;
 	ld_tenant_count(row, stripe, counter_of(result), 1);
 	if (result != LARDER_UNAVAILABLE)
 		return;
@@ -301,6 +353,7 @@ static int look_again(struct ld_store *store, struct ld_reading *reading, const 
 	if (was != LARDER_MISS && look->want_data && !look->buffer)
 		free(found->data);
 	found->data = NULL;
+	found->error_only = 0;
 	rc = see(store, reading, &found->seen);
 	if (rc != 0)
 		return rc;
@@ -323,7 +376,8 @@ int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct 
 	struct ld_tenant_row *row;
 	int rc = ld_reading_begin(store, ld_budget(store, way), &now_ms, &reading), damaged = 0;
 
-	ret_found->pending = 0;
+	ret_found->pending = ret_found->error_only = 0;
+	ret_found->tag_count = 0;
 	ret_found->seen = (struct ld_seen){ 0, 0 };
 	if (!reading.inside)
 		return rc;
@@ -341,7 +395,7 @@ int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct 
 		rc = hide_damage(rc, &damaged);
 		doubt(store, rc, ret_found);
 		if (!(look->note & LD_NOTE_UNCOUNTED))
-			count(store, row, rc);
+			count(store, row, rc, ret_found);
 	}
 	leave_read(store, &reading, damaged);
 	return rc;
@@ -362,7 +416,8 @@ void ld_store_get_many(struct ld_store *store, const struct ld_key *keys, size_t
 	int rc = ld_reading_begin(store, ld_budget(store, way), &now_ms, &reading), off, damaged = 0;
 
 	for (size_t i = 0; i < count_of; i++) {
-		ret_found[i].pending = 0;
+		ret_found[i].pending = ret_found[i].error_only = 0;
+		ret_found[i].tag_count = 0;
 		ret_found[i].seen = seen;
 	}
 	if (!reading.inside) {
@@ -382,7 +437,7 @@ void ld_store_get_many(struct ld_store *store, const struct ld_key *keys, size_t
 		if (off)
 			ld_tenant_count(row, ld_seg_stripe(&store->seg), LD_TC_bypassed, 1);
 		else
-			count(store, row, ret_results[i]);
+			count(store, row, ret_results[i], &ret_found[i]);
 		doubt(store, ret_results[i], &ret_found[i]);
 	}
 	leave_read(store, &reading, damaged);

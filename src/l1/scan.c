@@ -20,6 +20,7 @@ struct copied {
 	struct larder_entry entry;
 	char tenant[LARDER_TENANT_MAX + 1], space[LARDER_SPACE_MAX + 1];
 	unsigned char *name, *value;   /* allocated */
+	uint64_t tags[LD_TAGS_MAX];
 };
 
 struct slice {
@@ -44,21 +45,37 @@ static void forget_rows(struct slice *slice)
 	slice->bytes = 0;
 }
 
+static int64_t lesser(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
 static void tell_times(const struct slice *slice, const struct ld_entry_head *head, struct larder_entry *to)
 {
 	int64_t wall = slice->boot_to_wall_ms, hard = head->hard_end_ms;
 
 	to->created_ms = head->created_ms + wall;
 	to->expires_ms = head->fresh_until_ms + wall;
+	to->stale_end_ms = head->stale_until_ms + wall;
 	to->dead_ms = head->dead_ms + wall;
-	if (hard != 0 && hard < to->dead_ms)
-		to->dead_ms = hard;
-	if (hard != 0 && hard < to->expires_ms)
-		to->expires_ms = hard;
+	if (hard != 0) {
+		to->expires_ms = lesser(to->expires_ms, hard);
+		to->stale_end_ms = lesser(to->stale_end_ms, hard);
+		to->dead_ms = lesser(to->dead_ms, hard);
+	}
 	to->hard_end_ms = hard;
 	to->age_ms = slice->now_ms - head->created_ms;
 	to->fresh_ms = to->expires_ms - wall - slice->now_ms;
-	to->left_ms = to->dead_ms - wall - slice->now_ms;
+	to->left_ms = to->stale_end_ms - wall - slice->now_ms;
+	to->error_left_ms = to->dead_ms - wall - slice->now_ms;
+}
+
+static void copy_tags(const struct ld_entry *entry, struct copied *to)
+{
+	for (unsigned i = 0; i < entry->head.tag_count; i++)
+		to->tags[i] = ld_entry_tag(entry, i);
+	to->entry.tags = to->tags;
+	to->entry.tag_count = entry->head.tag_count;
 }
 
 static void damage(struct copied *to)
@@ -105,7 +122,7 @@ static uint32_t state_of(struct slice *slice, const struct ld_entry *entry, cons
 {
 	struct ld_seg *seg = &slice->store->seg;
 	const struct ld_tenant_row *row = ld_tenant_named(seg, to->tenant);
-	struct ld_hidden hidden = ld_hidden_of(seg, row, ld_store_tag(to->tenant, to->space), to->entry.digest);
+	struct ld_hidden hidden = ld_entry_hidden(seg, row, ld_store_tag(to->tenant, to->space), to->entry.digest, entry);
 	int64_t wall_ms = slice->now_ms + slice->boot_to_wall_ms;
 
 	return ld_entry_state(&entry->head, &hidden, slice->now_ms, &wall_ms);
@@ -140,6 +157,8 @@ static void take_row(struct slice *slice, MDB_txn *txn, const MDB_val *key, cons
 		to->entry.key_id = entry.head.key_id;
 		to->entry.absent = entry.head.bits & LD_ENTRY_ABSENT ? 1 : 0;
 		to->entry.hits_estimate = ld_sketch_estimate(&slice->store->seg.sketch, to->entry.digest);
+		to->entry.load_ms = entry.head.load_ms;
+		copy_tags(&entry, to);
 		tell_times(slice, &entry.head, &to->entry);
 		/* Damage in chunks shows in the copying only. */
 		if (slice->scan->states & (to->entry.state | (slice->scan->values ? LARDER_IS_DAMAGED : 0))) {

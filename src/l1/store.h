@@ -98,9 +98,15 @@ struct ld_seen {
 struct ld_found {
 	void *data;                    /* allocated, or the caller's buffer */
 	size_t len;
-	int64_t created_ms, fresh_until_ms, dead_ms, hard_end_ms;
+	int64_t created_ms, fresh_until_ms;
+	int64_t stale_until_ms;        /* end of the stale window */
+	int64_t dead_ms;               /* end of the error window */
+	int64_t hard_end_ms;
 	int64_t now_ms, wall_ms;       /* wall_ms only when hard_end_ms is not 0 */
 	uint32_t flags;
+	uint32_t load_ms;              /* what it took to load it; 0 = not known */
+	int error_only;                /* 1: in its error window: to be given to the caller only when its source fails. Only with LD_NOTE_ERROR_WINDOW */
+	unsigned tag_count;            /* of look->tags; 0 where nothing was written there */
 	int pending;
 	int bypassed;                  /* 1: the cache is off, or the key is outside the rollout: nothing was looked up */
 	struct ld_seen seen;           /* only with LD_NOTE_SEEN, for LARDER_MISS and LARDER_STALE */
@@ -108,9 +114,13 @@ struct ld_found {
 
 /**
  * note: LD_NOTE_ACCESS in the access sketch; LD_NOTE_SEEN what a fill needs, at the price of a second look where nothing fresh was found, and with
- * LD_NOTE_EARLY where something was, too; LD_NOTE_ERROR_WINDOW what is served only when its source fails; LD_NOTE_UNCOUNTED in no counter of gets.
+ * LD_NOTE_EARLY where something was, too; LD_NOTE_UNCOUNTED in no counter of gets;
+ * LD_NOTE_ERROR_WINDOW a value in its error window is wanted too (LARDER_STALE, with found->error_only), where it is LARDER_MISS otherwise, as is one that
+ * the caller's buffer is too small for. It is counted as a miss either way.
  */
 enum { LD_NOTE_ACCESS = 1, LD_NOTE_SEEN = 2, LD_NOTE_ERROR_WINDOW = 4, LD_NOTE_UNCOUNTED = 8, LD_NOTE_EARLY = 16 };
+/** Most tags of an entry. A tag is a keyed hash (cache/tags.c), the same on all hosts that have the secret. */
+enum { LD_TAGS_MAX = LARDER_ENTRY_TAGS_MAX };
 /** buffer NULL: allocate. want_data 0: times only. */
 struct ld_look {
 	void *buffer;
@@ -118,6 +128,7 @@ struct ld_look {
 	int want_data;
 	int note;
 	char *etag;                    /* NULL, or room for LD_ETAG_MAX + 1 bytes: of a stale value, "" if it has none */
+	uint64_t *tags;                /* NULL, or room for LD_TAGS_MAX: of a stale value; found->tag_count says how many */
 };
 
 /**
@@ -137,8 +148,16 @@ struct ld_put {
 	const void *name;              /* NULL = not kept */
 	size_t name_len;
 	const char *etag;              /* NULL, or up to LD_ETAG_MAX bytes of text */
-	int64_t ttl_ms, stale_ms, hard_end_ms;
+	int64_t ttl_ms;
+	int64_t stale_ms;              /* window after the TTL in which it is served at once */
+	int64_t error_ms;              /* window after that one in which it is served only when its source fails */
+	int64_t hard_end_ms;
+	int64_t l2_ttl_ms;             /* TTL that L2 is told; 0 = the one that it has here */
+	uint32_t jitter_pct;           /* 0..90: ttl_ms is shortened by a random share of at most so much; never lengthened */
+	uint32_t load_ms;              /* what it took to load it; 0 = not known */
 	uint32_t flags;
+	unsigned tag_count;            /* 0..LD_TAGS_MAX */
+	const uint64_t *tags;          /* borrowed */
 	uint16_t key_id;
 	int absent;
 	int only_new;                  /* add */
@@ -151,27 +170,40 @@ struct ld_put {
  */
 int ld_store_put(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_put *put);
 /**
- * Store what came from L2 or from a loader: as ld_store_put(), but it changes nothing that is newer, and raises no barrier when it fails. seen: of the look-up that found nothing fresh, made before L2 was asked.
+ * Store what came from L2 or from a loader: as ld_store_put(), but it changes nothing that is newer, and raises no barrier when it fails. seen: of the look-up
+ * that found nothing fresh, made before L2 was asked, or the loader.
  *
- * Returns 0; LARDER_EXISTS it was discarded, and counted so: the key was set, deleted, touched or cleared since, perhaps by a call that could not be
- *         completed; or was filled since; or has a write that is not told yet; or the store was made anew. LARDER_UNAVAILABLE with the reason set
+ * Returns 0; LARDER_EXISTS it was discarded, and counted so: the key was set, deleted, touched or cleared, or a tag of what is stored here was
+ *         invalidated, since, perhaps by a call that could not be completed; or was filled since; or has a write that is not told yet; or the store was made anew. LARDER_UNAVAILABLE with the reason set
  */
 int ld_store_fill(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_put *put, const struct ld_seen *seen);
 /**
- * May a value be given out that L2 handed back, created at this time (wall clock; 0 = undated)? No (0) when an invalidation time covers the key - of its
- * tenant, its space, everything, or of a write of the key that could not be done - and the value is undated, older, or newer by no more than skew_ms;
- * else 1. To be asked after L2 has answered. Lock-free where the store is here.
+ * May a value be given out that L2 handed back, created at this time (wall clock; 0 = undated) with these tags? No (0) when an invalidation time covers
+ * it - of one of its tags, its tenant, its space, everything, or of a write of the key that could not be done - and the value is undated, older, or newer
+ * by no more than skew_ms; else 1. To be asked after L2 has answered. Lock-free where the store is here.
  */
-int ld_store_l2_admits(struct ld_store *store, const struct ld_key *key, int64_t created_wall_ms, int64_t skew_ms);
+struct ld_l2_given {
+	int64_t created_wall_ms;
+	int64_t skew_ms;
+	const uint64_t *tags;          /* borrowed; NULL with tag_count 0 */
+	unsigned tag_count;
+};
+int ld_store_l2_admits(struct ld_store *store, const struct ld_key *key, const struct ld_l2_given *given);
 /** Remove; as larder_delete(). One transaction; ret_results[i] of each. With tell_l2 the delete is told whether there was an entry or not. Returns the first error, or 0. */
 int ld_store_delete(struct ld_store *store, const struct ld_key *keys, size_t count, const struct ld_way *way, int *ret_results);
-/** New times. With tell_l2 the entry is told again. 0, LARDER_MISS, LARDER_UNAVAILABLE. */
-int ld_store_touch(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, int64_t ttl_ms, int64_t stale_ms);
+/** New times, as of a put; the error window keeps its length. With tell_l2 the entry is told again. 0, LARDER_MISS, LARDER_UNAVAILABLE. */
+struct ld_touch { int64_t ttl_ms, stale_ms, l2_ttl_ms; uint32_t jitter_pct; };
+int ld_store_touch(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_touch *touch);
 /**
  * Clear: space NULL = the tenant, tenant NULL = everything; L2's older values too, by an invalidation time, even when the clear could not be done.
  * 0, LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO.
  */
 int ld_store_clear(struct ld_store *store, const char *tenant, const char *space, const struct ld_way *way);
+/**
+ * What was stored under any of these tags before is not served any more, and what L2 has of it from before neither, even when this could not be done:
+ * 0, LARDER_E_BUSY, LARDER_E_FULL, LARDER_E_IO. key: whose call it is; its digest is not looked at. Costs the same whatever was stored.
+ */
+int ld_store_invalidate_tags(struct ld_store *store, const struct ld_key *key, const uint64_t *tags, size_t count, const struct ld_way *way);
 
 /** One bucket of the limiter, and what it allows. The tag is a hash that the caller makes: nobody can tell from it whose it is. */
 struct ld_limit_ask {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The sweep: every entry is looked at once in LARDER_SWEEP_MS, in key order, in slices of at most 200 rows, and removed if nobody can be given it
- * any more - expired, past its hard end, cleared, or under a barrier. Called by the process that has the background role.
+ * any more - expired, past its hard end, cleared, a tag of it invalidated, or under a barrier. Called by the process that has the background role.
  *
  * Between two slices nothing is held; the place is remembered as a key. A process that takes the role over begins a new sweep. When a sweep has
  * gone through all rows and could remove all that was dead, clears older than its beginning have done their work and are forgotten.
@@ -44,8 +44,9 @@ int ld_row_is_dead(const struct ld_seg *seg, const MDB_val *key, const MDB_val *
 	tenant[tenant_len] = 0;
 	memcpy(space, entry.space, entry.head.space_len);
 	space[entry.head.space_len] = 0;
-	hidden = ld_hidden_of(seg, ld_tenant_named(seg, tenant), ld_store_tag(tenant, space), (const unsigned char *)key->mv_data + tenant_len + 1);
-	return (ld_entry_state(&entry.head, &hidden, now_ms, wall_ms) & (LARDER_IS_FRESH | LARDER_IS_STALE)) == 0;
+	hidden = ld_entry_hidden(seg, ld_tenant_named(seg, tenant), ld_store_tag(tenant, space), (const unsigned char *)key->mv_data + tenant_len + 1,
+	    &entry);
+	return (ld_entry_state(&entry.head, &hidden, now_ms, wall_ms) & LD_IS_ALIVE) == 0;
 }
 
 static int is_dead(struct slice *slice, const MDB_val *key, const MDB_val *row, uint64_t *ret_seq)

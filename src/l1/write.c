@@ -50,9 +50,9 @@ void ld_count_reason(struct ld_store *store)
 static int remove_entry(struct ld_write *write, MDB_cursor *cursor, const struct ld_key *key, int64_t now_ms, int *ret_result)
 {
 	const struct ld_tenant_row *tenant = ld_tenant_of(write->store, key);
-	struct ld_hidden hidden = ld_hidden_of(&write->store->seg, tenant, key->scope_tag, key->digest);
 	unsigned char bytes[LD_KEY_MAX];
 	MDB_val at = { ld_entry_key(key->tenant, key->digest, bytes), bytes }, row;
+	struct ld_hidden hidden;
 	struct ld_entry entry;
 	int64_t wall_ms = 0;
 	int rc = mdb_cursor_get(cursor, &at, &row, MDB_SET_KEY);
@@ -60,9 +60,11 @@ static int remove_entry(struct ld_write *write, MDB_cursor *cursor, const struct
 	*ret_result = LARDER_MISS;
 	if (rc != 0)
 		return rc == MDB_NOTFOUND ? 0 : ld_env_error(rc);
-	if (ld_entry_decode(row.mv_data, row.mv_size, &entry) == 0 &&
-	    ld_entry_state(&entry.head, &hidden, now_ms, &wall_ms) & (LARDER_IS_FRESH | LARDER_IS_STALE))
-		*ret_result = 0;
+	if (ld_entry_decode(row.mv_data, row.mv_size, &entry) == 0) {
+		hidden = ld_entry_hidden(&write->store->seg, tenant, key->scope_tag, key->digest, &entry);
+		if (ld_entry_state(&entry.head, &hidden, now_ms, &wall_ms) & (LARDER_IS_FRESH | LARDER_IS_STALE))
+			*ret_result = 0;
+	}
 	rc = ld_write_remove(write, cursor, &at, &row);
 	LD_POINT(delete_removed);
 	return rc;
@@ -71,7 +73,7 @@ static int remove_entry(struct ld_write *write, MDB_cursor *cursor, const struct
 /* Absent or not: L2 may have it. */
 static int delete_one(struct ld_write *write, MDB_cursor *cursor, const struct ld_key *key, int64_t now_ms, int *ret_result)
 {
-	const struct ld_tell tell = { key->tenant, key->digest, LD_OUTBOX_DELETE, 0, 0, 0 };
+	const struct ld_tell tell = { key->tenant, key->digest, LD_OUTBOX_DELETE, 0, 0, 0, 0 };
 	int rc = remove_entry(write, cursor, key, now_ms, ret_result);
 
 	if (rc == 0 && key->tell_l2)
@@ -145,45 +147,66 @@ int ld_store_delete(struct ld_store *store, const struct ld_key *keys, size_t co
 /* ---- touching ---- */
 
 /* The entry is told again, with its new times; it keeps its sequence. */
-static int tell_touched(struct ld_write *write, const struct ld_key *key, const struct ld_entry_head *head, uint64_t cost, int64_t fresh_until_ms)
+static int tell_touched(struct ld_write *write, const struct ld_key *key, const struct ld_entry_head *head, uint64_t cost, int64_t fresh_until_ms,
+    int64_t l2_ttl_ms)
 {
-	const struct ld_tell value = { key->tenant, key->digest, LD_OUTBOX_SET, head->seq, cost, fresh_until_ms };
-	const struct ld_tell nothing = { key->tenant, key->digest, LD_OUTBOX_DELETE, 0, 0, 0 };
+	const struct ld_tell value = { key->tenant, key->digest, LD_OUTBOX_SET, head->seq, cost, fresh_until_ms, l2_ttl_ms };
+	const struct ld_tell nothing = { key->tenant, key->digest, LD_OUTBOX_DELETE, 0, 0, 0, 0 };
 
 	if (!key->tell_l2)
 		return 0;
 	return ld_outbox_tell(write, head->bits & LD_ENTRY_ABSENT ? &nothing : &value);
 }
 
-static int touch_once(struct ld_store *store, const struct ld_key *key, int64_t now_ms, int64_t ttl_ms, int64_t stale_ms)
+/* The row may be given new times: it is whole, and a get would find it. */
+static int may_touch(struct ld_store *store, const struct ld_key *key, const MDB_val *row, int64_t now_ms, struct ld_entry *ret_entry)
 {
-	const struct ld_tenant_row *tenant = ld_tenant_of(store, key);
-	struct ld_hidden hidden = ld_hidden_of(&store->seg, tenant, key->scope_tag, key->digest);
+	struct ld_hidden hidden;
+	int64_t wall_ms = 0;
+
+	if (ld_entry_decode(row->mv_data, row->mv_size, ret_entry) != 0 || ld_entry_verify(row->mv_data, row->mv_size, key->digest) != 0)
+		return 0;
+	hidden = ld_entry_hidden(&store->seg, ld_tenant_of(store, key), key->scope_tag, key->digest, ret_entry);
+	return (ld_entry_state(&ret_entry->head, &hidden, now_ms, &wall_ms) & (LARDER_IS_FRESH | LARDER_IS_STALE)) != 0;
+}
+
+/* "Not found" is never stale: a window after its end would let a touch revive what a get does not find. An error window keeps its length. */
+static struct ld_entry_times times_from(struct ld_store *store, const struct ld_key *key, const struct ld_entry_head *head, int64_t now_ms,
+    const struct ld_touch *touch)
+{
+	struct ld_entry_times times;
+
+	times.fresh_until_ms = now_ms + ld_jittered(store, key->digest, touch->ttl_ms, touch->jitter_pct);
+	times.stale_until_ms = times.fresh_until_ms + (head->bits & LD_ENTRY_ABSENT ? 0 : touch->stale_ms);
+	times.dead_ms = times.stale_until_ms + (head->dead_ms > head->stale_until_ms ? head->dead_ms - head->stale_until_ms : 0);
+	return times;
+}
+
+static int touch_once(struct ld_store *store, const struct ld_key *key, int64_t now_ms, const struct ld_touch *touch)
+{
 	unsigned char bytes[LD_KEY_MAX], copy[LD_ROW_MAX];
 	MDB_val at = { ld_entry_key(key->tenant, key->digest, bytes), bytes }, row;
 	struct ld_account account[LD_ACCOUNTS];
+	struct ld_entry_times times = { 0, 0, 0 };
 	struct ld_entry entry;
 	struct ld_write write;
-	int64_t wall_ms = 0;
 	int rc = ld_write_begin(&write, store, account);
 
 	if (rc != 0)
 		return rc;
 	rc = ld_env_error(mdb_get(write.txn, store->env.entries, &at, &row));
-	if (rc == 0 && (ld_entry_decode(row.mv_data, row.mv_size, &entry) != 0 || ld_entry_verify(row.mv_data, row.mv_size, key->digest) != 0 ||
-	    !(ld_entry_state(&entry.head, &hidden, now_ms, &wall_ms) & (LARDER_IS_FRESH | LARDER_IS_STALE))))
+	if (rc == 0 && !may_touch(store, key, &row, now_ms, &entry))
 		rc = LARDER_MISS;
 	if (rc == 0) {
-		/* "Not found" is never stale: a window after its end would let a touch revive what a get does not find. */
-		if (entry.head.bits & LD_ENTRY_ABSENT)
-			stale_ms = 0;
+		times = times_from(store, key, &entry.head, now_ms, touch);
 		memcpy(copy, row.mv_data, row.mv_size);
-		ld_entry_retime(copy, row.mv_size, now_ms + ttl_ms, now_ms + ttl_ms + stale_ms);
+		ld_entry_retime(copy, row.mv_size, &times);
 		row.mv_data = copy;
 		rc = ld_env_error(mdb_put(write.txn, store->env.entries, &at, &row, 0));
 	}
 	if (rc == 0)
-		rc = tell_touched(&write, key, &entry.head, ld_entry_cost(&entry.head, row.mv_size, at.mv_size), now_ms + ttl_ms);
+		rc = tell_touched(&write, key, &entry.head, ld_entry_cost(&entry.head, row.mv_size, at.mv_size), times.fresh_until_ms,
+		    touch->l2_ttl_ms);
 	if (rc == 0) {
 		ld_stamp(&write, key->digest);
 		LD_POINT(stamp_raised);
@@ -193,7 +216,7 @@ static int touch_once(struct ld_store *store, const struct ld_key *key, int64_t 
 	return rc;
 }
 
-int ld_store_touch(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, int64_t ttl_ms, int64_t stale_ms)
+int ld_store_touch(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_touch *touch)
 {
 	int64_t budget_ms = ld_budget(store, way), now_ms;
 	int rc = ld_enter_within(store, &budget_ms, &now_ms);
@@ -207,7 +230,7 @@ int ld_store_touch(struct ld_store *store, const struct ld_key *key, const struc
 	ld_reason_set(LARDER_REASON_NONE);
 	rc = ld_gate_in(store, budget_ms);
 	if (rc == 0) {
-		rc = touch_once(store, key, now_ms, ttl_ms, stale_ms);
+		rc = touch_once(store, key, now_ms, touch);
 		ld_gate_out(store);
 		if (rc < 0) {
 			ld_tell_reason(rc);

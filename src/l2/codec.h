@@ -42,6 +42,8 @@ struct ld_wire_header {
 enum {
 	LD_WIRE_HEADERS_MAX = 5,
 	LD_WIRE_TEXT_MAX = 160,     /* of all texts that are not constants */
+	/** Most tags of a value. */
+	LD_WIRE_TAGS_MAX = 16,
 	/** Deepest nesting of a JSON body. */
 	LD_WIRE_DEPTH_MAX = 64
 };
@@ -54,11 +56,15 @@ struct ld_wire_value {
 	size_t len;
 	int64_t ttl_ms;             /* from its creation on; written: 1..LARDER_TTL_MAX_MS; read: 0..LARDER_TTL_MAX_MS */
 	int64_t stale_ms;           /* 0..LARDER_TTL_MAX_MS */
+	int64_t error_ms;           /* the same: window after the stale one, in which it is served only when its source fails */
 	int64_t left_ms;            /* read only: 0..ttl_ms; 0 while stale_left_ms is not: stale already */
 	int64_t stale_left_ms;      /* read only: 0..stale_ms, counted from the end of left_ms */
+	int64_t error_left_ms;      /* read only: 0..error_ms, counted from the end of stale_left_ms */
 	int64_t created_ms;         /* read: at most now, 0 undated */
 	int64_t hard_end_ms;
 	uint32_t flags;
+	uint32_t tag_count;         /* 0..LD_WIRE_TAGS_MAX */
+	uint64_t tags[LD_WIRE_TAGS_MAX]; /* keyed hashes */
 	int no_store;               /* read only: 1 give it to the caller and do not keep it, whatever the times are */
 	char etag[LD_HTTP_ETAG_SIZE]; /* read only: "" none */
 	void *memory;               /* read only: what data lies in, if not in the answer's body; of malloc(3), a NUL behind the data; may be taken over */

@@ -30,6 +30,17 @@ static inline _Atomic uint64_t *ld_barrier_of(_Atomic uint64_t *table, const uns
 	return table + (((unsigned)digest[16] | (unsigned)digest[17] << 8) & (LD_BARRIERS - 1));
 }
 
+/**
+ * Tags: a word for each of so many sets of them, by the low bits of a tag's hash. Entries of a tag with a sequence below its word are cleared: as with
+ * scopes, but the table is never full, so a word needs neither a name nor the writer gate, and never has to be forgotten. An invalidation hides one in
+ * so many tagged entries besides its own.
+ */
+enum { LD_TAG_WORDS = 65536 };
+static inline _Atomic uint64_t *ld_tag_of(_Atomic uint64_t *table, uint64_t tag)
+{
+	return table + (tag & (LD_TAG_WORDS - 1));
+}
+
 /** Clears by scope: a scope is a (tenant, space), as a 64-bit tag that is never 0. Entries below `seq` are cleared. */
 struct ld_scope {
 	_Atomic uint64_t tag;

@@ -58,6 +58,10 @@ static uint64_t plan(const struct ld_seg_params *params, struct ld_seg_header *h
 	at += LD_BARRIERS * sizeof(uint64_t);
 	h->l2_scopes_at = at;
 	at += (uint64_t)LD_SCOPE_SETS * LD_SCOPE_WAYS * sizeof(struct ld_scope);
+	h->tags_at = at = round_up(at, 128);
+	at += LD_TAG_WORDS * sizeof(uint64_t);
+	h->tag_walls_at = at;
+	at += LD_TAG_WORDS * sizeof(uint64_t);
 	h->breakers_at = at = round_up(at, 128);
 	at += LD_SEG_BREAKERS * sizeof(struct ld_breaker_row);
 	h->sketch_at = at = round_up(at, 128);
@@ -84,6 +88,8 @@ static void point_into(struct ld_seg *seg)
 		&h->tenants_taken, h->params.tenants, ld_tenants_index_size(h->params.tenants) };
 	seg->scopes = (struct ld_scope *)(base + h->scopes_at);
 	seg->barriers = (_Atomic uint64_t *)(base + h->barriers_at);
+	seg->tags = (_Atomic uint64_t *)(base + h->tags_at);
+	seg->tag_walls = (_Atomic uint64_t *)(base + h->tag_walls_at);
 	seg->breakers = (struct ld_breakers){ (struct ld_breaker_row *)(base + h->breakers_at), LD_SEG_BREAKERS };
 	seg->stamps = (_Atomic uint64_t *)(base + h->stamps_at);
 	seg->barrier_walls = (_Atomic uint64_t *)(base + h->barrier_walls_at);
@@ -162,7 +168,8 @@ static int is_ours(const struct ld_seg_header *h, uint64_t file_size, const stru
 	if (plan(&h->params, &planned) != file_size || planned.slots_at != h->slots_at || planned.tenants_at != h->tenants_at ||
 	    planned.tenant_index_at != h->tenant_index_at ||
 	    planned.scopes_at != h->scopes_at || planned.barriers_at != h->barriers_at || planned.stamps_at != h->stamps_at ||
-	    planned.barrier_walls_at != h->barrier_walls_at || planned.l2_scopes_at != h->l2_scopes_at || planned.breakers_at != h->breakers_at ||
+	    planned.barrier_walls_at != h->barrier_walls_at || planned.l2_scopes_at != h->l2_scopes_at ||
+	    planned.tags_at != h->tags_at || planned.tag_walls_at != h->tag_walls_at || planned.breakers_at != h->breakers_at ||
 	    planned.sketch_at != h->sketch_at || planned.sketch_lines != h->sketch_lines || planned.limiter_at != h->limiter_at)
 		return 0;
 	if (ld_clock_boot_id(boot) != 0 || memcmp(boot, h->boot_id, sizeof(boot)) != 0)

@@ -35,7 +35,7 @@
 
 #define LD_SEG_MAGIC UINT64_C(0x3147455352444c01)
 /** Grows whenever anything in the segment or the store changes its meaning. */
-#define LD_SEG_LAYOUT 2u
+#define LD_SEG_LAYOUT 3u
 
 /** Bytes of NAME.lock and what they mean; the bytes from LD_LOCK_SLOTS on are one for each slot. */
 enum { LD_LOCK_OPEN = 0, LD_LOCK_IN_USE = 1, LD_LOCK_SLOTS = 64 };
@@ -73,7 +73,7 @@ struct ld_seg_params {
 	uint32_t slots, readers, tenants;
 	uint32_t writable;            /* store mapped writable */
 	uint32_t limit_rows;          /* rows of the limiter, at least */
-	uint32_t reserved;
+	uint32_t negative_pct;        /* share of size_b and max_entries that "not found" entries may take */
 	uint64_t outbox_rows;         /* bounds of the outbox: rows, bytes of entries that wait, time that one waits */
 	uint64_t outbox_b;
 	uint64_t outbox_age_ms;
@@ -92,7 +92,8 @@ struct ld_seg_header {
 	int64_t made_ms;              /* boot clock */
 	int64_t made_wall_ms;
 	struct ld_seg_params params;
-	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, breakers_at, sketch_at, limiter_at;
+	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, tags_at, tag_walls_at,
+		breakers_at, sketch_at, limiter_at;
 	uint64_t sketch_lines;
 
 	/* Read by every call; written seldom. */
@@ -108,6 +109,8 @@ struct ld_seg_header {
 	_Atomic uint64_t reusable_pages;      /* free and not pinned, as last counted, less what was taken since */
 	_Atomic int64_t counted_ms;           /* when they were counted; 0 = never */
 	_Atomic uint64_t last_page;           /* high-water mark of the file */
+	_Atomic uint64_t negative_b;          /* of "not found" entries, and their number; l1/negative.c */
+	_Atomic uint64_t negative_entries;
 	_Atomic uint32_t recover;             /* 1: the gate was taken from a dead writer, LMDB's mutexes are not recovered yet */
 	_Atomic uint32_t short_of_room;       /* 1: the last count was not enough: counting again at once is no use */
 	_Atomic int64_t pinned_since_ms;      /* since when counts find that a reader keeps free pages back; 0 = it does not */
@@ -157,6 +160,8 @@ struct ld_seg {
 	_Atomic uint64_t *barriers;
 	struct ld_breakers breakers;
 	_Atomic uint64_t *stamps;     /* beside the barriers: sequence of the last write of a key, LD_BARRIERS words */
+	_Atomic uint64_t *tags;       /* LD_TAG_WORDS words: sequence below which entries of a tag are cleared; raised by whoever invalidates it */
+	_Atomic uint64_t *tag_walls;  /* beside them: wall clock of it, 0 = nothing of L2's is refused */
 	_Atomic uint64_t *barrier_walls; /* beside them too: wall clock when the barrier was raised, 0 = it was not */
 	struct ld_scope *l2_scopes;   /* invalidation times of spaces, with wall clocks for sequences; written under the writer gate */
 	struct ld_sketch sketch;

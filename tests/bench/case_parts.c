@@ -22,7 +22,7 @@
 
 static void look_up(struct bench_ours *ours, uint64_t ops, int note)
 {
-	const struct ld_look look = { ours->buffer, ours->load->value_len, 1, note, NULL };
+	const struct ld_look look = { .buffer = ours->buffer, .buffer_size = ours->load->value_len, .want_data = 1, .note = note };
 	const struct ld_way way = { 0, 0 };
 	char name[BENCH_NAME];
 

@@ -25,7 +25,8 @@ static void check_parts(const uint8_t *row, size_t size, const struct ld_entry *
 	const struct ld_entry_head *head = &entry->head;
 	const uint8_t *end = row + size;
 
-	require((const uint8_t *)entry->space == row + sizeof(*head) && head->space_len >= 1 && head->space_len <= LARDER_SPACE_MAX, "space");
+	require(entry->tags == row + sizeof(*head) && head->tag_count <= LARDER_ENTRY_TAGS_MAX, "tags");
+	require((const uint8_t *)entry->space == row + sizeof(*head) + 8 * (size_t)head->tag_count && head->space_len >= 1 && head->space_len <= LARDER_SPACE_MAX, "space");
 	require(entry->name == NULL || (entry->name >= row && entry->name + head->name_len <= end), "name");
 	require(entry->tail >= row && entry->tail + head->tail_len == end, "tail");
 	require(head->name_len <= LARDER_NAME_MAX && ld_entry_name_chunks(head) <= 2, "chunks of the name");
@@ -36,20 +37,23 @@ static void check_parts(const uint8_t *row, size_t size, const struct ld_entry *
 /* Encoded anew from its parts it is what it was; the value is there as far as it is in the row. */
 static void check_encoding(const uint8_t *row, size_t size, const struct ld_entry *entry)
 {
+	uint64_t tags[LARDER_ENTRY_TAGS_MAX];
 	unsigned char again[LD_ROW_MAX];
 	unsigned char *value = calloc(1, (size_t)entry->head.tail_len + 1);
 
 	require(value != NULL, "memory");
 	if (entry->head.chunks == 0) {
 		memcpy(value, entry->tail, entry->head.tail_len);
-		ld_entry_encode(&entry->head, entry->space, entry->name, entry->etag, value, again);
+		for (unsigned i = 0; i < entry->head.tag_count; i++)
+			tags[i] = ld_entry_tag(entry, i);
+		ld_entry_encode(&entry->head, tags, entry->space, entry->name, entry->etag, value, again);
 		require(memcmp(again, row, size) == 0, "encoding");
 	}
 	free(value);
 	memcpy(again, row, size);
 	ld_entry_stamp(again, size, 42);
 	require(ld_entry_verify(again, size, row) == 0 || memcmp(again + 16, row + LARDER_DIGEST_SIZE - 8, 8) != 0, "stamp");
-	ld_entry_retime(again, size, 1, 2);
+	ld_entry_retime(again, size, &(struct ld_entry_times){ 1, 2, 3 });
 	require(again[size - 1] == row[size - 1], "new times change the head only");
 }
 

@@ -36,13 +36,18 @@ static void check_problems(const struct ld_problems *problems)
 
 static void check_policy(const struct ld_spaces *spaces, const char *tenant, const char *space)
 {
-	static const struct ld_policy fallback = { 300000, 0, 30000, 0 };
+	static const struct ld_policy fallback = { .ttl_ms = 300000, .negative_ms = 30000, .beta = 100 };
 	struct ld_policy policy;
 
 	ld_spaces_policy(spaces, tenant, space, &fallback, &policy);
 	require(policy.ttl_ms >= 1 && policy.ttl_ms <= LARDER_TTL_MAX_MS, "ttl");
 	require(policy.stale_ms >= 0 && policy.stale_ms <= LARDER_TTL_MAX_MS, "stale");
 	require(policy.negative_ms >= 1 && policy.negative_ms <= LARDER_TTL_MAX_MS, "negative");
+	require(policy.error_ms >= 0 && policy.error_ms <= LARDER_TTL_MAX_MS, "error window");
+	require(policy.l2_ttl_ms >= 0 && policy.l2_ttl_ms <= LARDER_TTL_MAX_MS, "TTL in L2");
+	require(policy.jitter_pct >= 0 && policy.jitter_pct <= 90, "jitter");
+	require(policy.beta >= 0 && policy.beta <= 1000, "beta");
+	require(policy.on_busy == LD_ON_BUSY_LOAD || policy.on_busy == LD_ON_BUSY_FAIL, "busy");
 	require(policy.keep_names == 0 || policy.keep_names == 1, "names");
 }
 

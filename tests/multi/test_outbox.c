@@ -297,7 +297,7 @@ static void fill_with(struct worker *worker, unsigned key, uint64_t version, con
 
 static void read_through(struct worker *worker, unsigned key)
 {
-	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_ACCESS | LD_NOTE_SEEN, NULL };
+	static const struct ld_look look = { .want_data = 1, .note = LD_NOTE_ACCESS | LD_NOTE_SEEN };
 	uint64_t least = atomic_load(&board->floor[key]), version = 0;
 	struct ld_found found = { 0 };
 	int rc = ld_store_get(store, &keys[key], &way, &look, &found);
@@ -325,7 +325,7 @@ static void read_through(struct worker *worker, unsigned key)
 	if (!held.present)
 		return;
 	atomic_fetch_add(&board->asked, 1);
-	if (!ld_store_l2_admits(store, &keys[key], held.created_wall_ms, 0)) {
+	if (!ld_store_l2_admits(store, &keys[key], &(struct ld_l2_given){ .created_wall_ms = held.created_wall_ms })) {
 		atomic_fetch_add(&board->refused, 1);
 		return;
 	}
@@ -404,7 +404,7 @@ static void do_something(struct worker *worker)
 	} else if (what < 960) {
 		delete_one(own);
 	} else if (what < 980) {
-		rc = ld_store_touch(store, &keys[own], &way, 3600000, 0);
+		rc = ld_store_touch(store, &keys[own], &way, &(struct ld_touch){ .ttl_ms = 3600000 });
 		TEAM_CHECK(rc == 0 || rc == LARDER_MISS || rc == LARDER_UNAVAILABLE);
 	} else if (what < 981) {
 		clear_tenant(any % TENANTS, (team_random(&worker->random) >> 40) % 2);
@@ -516,7 +516,7 @@ static void drain_all(void *arg)
 /* Of each key the store and L2 have the same, or one of them has nothing that may be read. */
 static void compare(unsigned key)
 {
-	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_SEEN, NULL };
+	static const struct ld_look look = { .want_data = 1, .note = LD_NOTE_SEEN };
 	struct ld_found found = { 0 };
 	struct held held = ask_l2(key);
 	uint64_t version = 0;
@@ -529,7 +529,7 @@ static void compare(unsigned key)
 		free(found.data);
 		check_version(key, version, atomic_load(&board->floor[key]), "the store");
 	}
-	if (!held.present || !ld_store_l2_admits(store, &keys[key], held.created_wall_ms, 0))
+	if (!held.present || !ld_store_l2_admits(store, &keys[key], &(struct ld_l2_given){ .created_wall_ms = held.created_wall_ms }))
 		return;
 	check_version(key, held.version, atomic_load(&board->floor[key]), "L2");
 	if (rc == 0 && held.version != version)

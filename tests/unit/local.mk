@@ -263,6 +263,11 @@ tests_unit_test_fill_fault_LDADD = $(fault_libs)
 # What tools and health checks see of the second level.
 EXTRA_DIST += tests/unit/second.h
 
+unit_tests += tests/unit/test_tags tests/unit/test_tags-fault
+tests_unit_test_tags_fault_SOURCES = tests/unit/test_tags.c
+tests_unit_test_tags_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_tags_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_inspect_l2 tests/unit/test_inspect_l2-fault
 tests_unit_test_inspect_l2_SOURCES = tests/unit/test_inspect_l2.c $(fault_server_lib)
 tests_unit_test_inspect_l2_CPPFLAGS = $(http_cppflags)

@@ -4,6 +4,7 @@
  * without being noticed.
  */
 #include "l1/entry.h"
+#include "l1/store.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +15,7 @@
 
 #include <cmocka.h>
 
-enum { HEAD = 96, VALUE_MAX = 3 * LD_CHUNK_B };
+enum { HEAD = 112, VALUE_MAX = 3 * LD_CHUNK_B };
 
 static const char spaces[] = "abcdefghijklmnopqrstuvwxyz01234";
 static unsigned char digest[LARDER_DIGEST_SIZE];
@@ -40,7 +41,9 @@ static struct ld_entry_head plain_head(void)
 	head.version = LD_ENTRY_VERSION;
 	head.created_ms = 1000;
 	head.fresh_until_ms = 2000;
+	head.stale_until_ms = 2500;
 	head.dead_ms = 3000;
+	head.load_ms = 77;
 	head.hard_end_ms = 4000;
 	head.flags = 0xfeedface;
 	head.key_id = 7;
@@ -55,7 +58,7 @@ static size_t make(size_t space_len, size_t name_len, size_t value_len, unsigned
 	size_t len = ld_entry_plan(&head, space_len, name_len, 0, value_len);
 
 	assert_true(len >= HEAD && len <= LD_ROW_MAX);
-	ld_entry_encode(&head, spaces, name, NULL, value, row);
+	ld_entry_encode(&head, NULL, spaces, name, NULL, value, row);
 	ld_entry_stamp(row, len, UINT64_C(0x0001000000000042));
 	return len;
 }
@@ -84,7 +87,8 @@ static void check(size_t space_len, size_t name_len, size_t value_len)
 	assert_int_equal(entry.head.chunk_id, entry.head.chunks + ld_entry_name_chunks(&entry.head) ? UINT64_C(0x0001000000000042) : 0);
 	assert_int_equal(entry.head.seq, UINT64_C(0x0001000000000042));
 	assert_true(entry.head.flags == 0xfeedface && entry.head.key_id == 7 && entry.head.created_ms == 1000);
-	assert_true(entry.head.fresh_until_ms == 2000 && entry.head.dead_ms == 3000 && entry.head.hard_end_ms == 4000);
+	assert_true(entry.head.fresh_until_ms == 2000 && entry.head.stale_until_ms == 2500 && entry.head.dead_ms == 3000 &&
+	    entry.head.hard_end_ms == 4000 && entry.head.load_ms == 77);
 }
 
 static void test_every_length_of_a_value(void **state)
@@ -101,7 +105,7 @@ static void test_every_length_of_a_value(void **state)
 
 static void test_every_length_of_a_name(void **state)
 {
-	static const size_t values[] = { 0, 1, 2900, 3978, 4080, 9000 };
+	static const size_t values[] = { 0, 1, 2900, 3962, 4080, 9000 };
 
 	(void)state;
 	for (size_t len = 0; len <= LARDER_NAME_MAX; len++)
@@ -187,10 +191,10 @@ static void test_new_times(void **state)
 	size_t len = make(6, 5, 100, row);
 
 	(void)state;
-	ld_entry_retime(row, len, 77, 88);
+	ld_entry_retime(row, len, &(struct ld_entry_times){ 77, 80, 88 });
 	assert_int_equal(ld_entry_decode(row, len, &entry), 0);
 	assert_int_equal(ld_entry_verify(row, len, digest), 0);
-	assert_true(entry.head.fresh_until_ms == 77 && entry.head.dead_ms == 88 && entry.head.created_ms == 1000);
+	assert_true(entry.head.fresh_until_ms == 77 && entry.head.stale_until_ms == 80 && entry.head.dead_ms == 88 && entry.head.created_ms == 1000);
 	assert_int_equal(memcmp(entry.tail, value, 100), 0);
 }
 
@@ -254,6 +258,42 @@ static void test_keys_sort(void **state)
 	assert_memory_equal(next, "\1\2\3\4\5\6\7\x8\x9\xa\xb\xc", 12);
 }
 
+static void test_tags_lie_before_the_space(void **state)
+{
+	static const size_t values[] = { 0, 1, 500, 3700, 3960, 4080, 9000 };
+	uint64_t tags[LD_TAGS_MAX];
+
+	(void)state;
+	for (unsigned i = 0; i < LD_TAGS_MAX; i++)
+		tags[i] = UINT64_C(0x0123456789abcdef) * (i + 1);
+	for (unsigned count = 0; count <= LD_TAGS_MAX; count++)
+		for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+			unsigned char row[LD_ROW_MAX];
+			struct ld_entry_head head = plain_head();
+			struct ld_entry entry;
+			size_t len;
+
+			head.tag_count = (uint8_t)count;
+			len = ld_entry_plan(&head, 6, 10, 3, values[i]);
+			assert_true(len <= LD_ROW_MAX);
+			ld_entry_encode(&head, tags, spaces, name, "\"e\"", value, row);
+			ld_entry_stamp(row, len, 7);
+			assert_int_equal(ld_entry_decode(row, len, &entry), 0);
+			assert_int_equal(ld_entry_verify(row, len, digest), 0);
+			assert_int_equal(entry.head.tag_count, count);
+			for (unsigned k = 0; k < count; k++)
+				assert_true(ld_entry_tag(&entry, k) == tags[k]);
+			assert_memory_equal(entry.space, spaces, 6);
+			assert_memory_equal(entry.name, name, 10);
+			assert_memory_equal(entry.etag, "\"e\"", 3);
+			assert_memory_equal(entry.tail, value + (values[i] - entry.head.tail_len), entry.head.tail_len);
+			assert_int_equal(entry.tail - (const unsigned char *)row + entry.head.tail_len, len);
+			/* One more than it has, or than there may be, does not add up. */
+			row[offsetof(struct ld_entry_head, tag_count)]++;
+			assert_int_equal(ld_entry_decode(row, len, &entry), LARDER_E_CORRUPT);
+		}
+}
+
 static void test_an_etag_lies_before_the_tail(void **state)
 {
 	static const char etag[] = "\"v1-0123456789\"";
@@ -267,7 +307,7 @@ static void test_an_etag_lies_before_the_tail(void **state)
 		size_t len = ld_entry_plan(&head, 6, 10, etag_len, values[i]);
 		struct ld_entry entry;
 
-		ld_entry_encode(&head, spaces, name, etag, value, row);
+		ld_entry_encode(&head, NULL, spaces, name, etag, value, row);
 		ld_entry_stamp(row, len, 7);
 		assert_int_equal(ld_entry_decode(row, len, &entry), 0);
 		assert_int_equal(ld_entry_verify(row, len, digest), 0);
@@ -287,6 +327,7 @@ static void test_an_etag_lies_before_the_tail(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tags_lie_before_the_space),
 		cmocka_unit_test(test_an_etag_lies_before_the_tail),
 		cmocka_unit_test(test_every_length_of_a_value),
 		cmocka_unit_test(test_every_length_of_a_name),

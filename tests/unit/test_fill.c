@@ -293,7 +293,7 @@ static void test_a_touch_between_keeps_the_stale_value(void **state)
 	assert_int_equal(ld_store_put(told_store(box), &key, &told_way, &put), 0);
 	atomic_fetch_add(&box->plan->boot_shift_ms, TOLD_HOUR + 1000);
 	assert_int_equal(told_look(box, "a", &found), LARDER_STALE);
-	assert_int_equal(ld_store_touch(told_store(box), &key, &told_way, TOLD_HOUR, 0), 0);
+	assert_int_equal(told_touch(box, &key, TOLD_HOUR, 0), 0);
 	expect_discarded(box, &found.seen, 0, "stale");
 }
 
@@ -371,13 +371,13 @@ static void test_clears_refuse_what_is_older(void **state)
 	assert_false(told_admits(box, "a", wall_ms - 5000, 1000));
 	assert_false(told_admits(box, "a", wall_ms + 500, 1000));
 	assert_true(told_admits(box, "a", wall_ms + 1001, 1000));
-	assert_true(ld_store_l2_admits(told_store(box), &elsewhere, 0, 1000));
-	assert_true(ld_store_l2_admits(told_store(box), &others, 0, 1000));
+	assert_true(told_admits_of(box, &elsewhere, 0, 1000));
+	assert_true(told_admits_of(box, &others, 0, 1000));
 	assert_int_equal(larder_clear_tenant(box->tenant, NULL), 0);
-	assert_false(ld_store_l2_admits(told_store(box), &elsewhere, 0, 1000));
-	assert_true(ld_store_l2_admits(told_store(box), &others, 0, 1000));
+	assert_false(told_admits_of(box, &elsewhere, 0, 1000));
+	assert_true(told_admits_of(box, &others, 0, 1000));
 	assert_int_equal(larder_clear_all(box->cache, NULL), 0);
-	assert_false(ld_store_l2_admits(told_store(box), &others, wall_ms - 1, 0));
+	assert_false(told_admits_of(box, &others, wall_ms - 1, 0));
 	larder_tenant_close(other);
 }
 
@@ -411,7 +411,7 @@ static void test_spaces_beyond_the_table(void **state)
 
 		snprintf(space, sizeof(space), "space-%u", i);
 		key = told_key_in(box, box->tenant, space, "a", 1);
-		assert_false(ld_store_l2_admits(told_store(box), &key, 0, 0));
+		assert_false(told_admits_of(box, &key, 0, 0));
 	}
 }
 
@@ -537,9 +537,9 @@ static void test_times_are_forgotten_when_they_are_over(void **state)
 	assert_false(told_admits(box, "a", 0, 0));
 	travel(box, 40000);
 	assert_true(told_admits(box, "a", 0, 0));
-	assert_false(ld_store_l2_admits(told_store(box), &elsewhere, 0, 0));
+	assert_false(told_admits_of(box, &elsewhere, 0, 0));
 	travel(box, 300000);
-	assert_true(ld_store_l2_admits(told_store(box), &elsewhere, 0, 0));
+	assert_true(told_admits_of(box, &elsewhere, 0, 0));
 }
 
 static void test_tenants_and_everything_are_forgotten(void **state)

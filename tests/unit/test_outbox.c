@@ -112,7 +112,7 @@ static void test_not_found_is_told_as_a_delete(void **state)
 	assert_int_equal(ld_store_put(told_store(box), &key, &told_way, &put), 0);
 	expect_only(box, "a", LD_OUTBOX_DELETE, NULL);
 	/* So is the touch of one. */
-	assert_int_equal(ld_store_touch(told_store(box), &key, &told_way, TOLD_HOUR, 0), 0);
+	assert_int_equal(told_touch(box, &key, TOLD_HOUR, 0), 0);
 	expect_only(box, "a", LD_OUTBOX_DELETE, NULL);
 	told_expect(box, 2, 0, 0, 0, 1, 1);
 }
@@ -128,7 +128,7 @@ static void test_a_touch_tells_the_entry_again(void **state)
 	assert_int_equal(told_set(box, "a", "text"), 0);
 	assert_int_equal(told_take(box, rows), 1);
 	seq = rows[0].seq;
-	assert_int_equal(ld_store_touch(told_store(box), &key, &told_way, 2 * TOLD_HOUR, 5), 0);
+	assert_int_equal(told_touch(box, &key, 2 * TOLD_HOUR, 5), 0);
 	assert_int_equal(told_take(box, again), 1);
 	assert_true(again[0].op == LD_OUTBOX_SET && again[0].len == 4 && again[0].seq > seq && again[0].stale_ms == 5);
 	assert_in_range(again[0].ttl_ms, 2 * TOLD_HOUR - 1000, 2 * TOLD_HOUR);
@@ -144,7 +144,7 @@ static void test_a_touch_tells_the_entry_again(void **state)
 	ld_outbox_forget(again, 1);
 	/* One that finds nothing tells nothing. */
 	key = told_key(box, "b");
-	assert_int_equal(ld_store_touch(told_store(box), &key, &told_way, TOLD_HOUR, 0), LARDER_MISS);
+	assert_int_equal(told_touch(box, &key, TOLD_HOUR, 0), LARDER_MISS);
 	told_expect(box, 2, 1, 0, 0, 1, 0);
 }
 
@@ -525,7 +525,7 @@ static void test_a_hidden_entry_with_a_pending_set_is_a_local_miss(void **state)
 
 static void test_many_looks_see_pending_rows(void **state)
 {
-	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_SEEN, NULL };
+	static const struct ld_look look = { .want_data = 1, .note = LD_NOTE_SEEN };
 	struct ld_found found[3];
 	struct box *box = *state;
 	struct ld_key keys[3];
@@ -691,7 +691,7 @@ static void test_over_the_rows_the_tenant_with_the_most_folds(void **state)
 	assert_false(told_admits(box, "n0", 0, 0));
 	assert_false(told_admits(box, "never-written", ld_clock_wall_ms() - 1000, 0));
 	assert_true(told_admits(box, "n0", ld_clock_wall_ms() + 2, 0));
-	assert_true(ld_store_l2_admits(told_store(box), &key, 0, 0));
+	assert_true(told_admits_of(box, &key, 0, 0));
 	assert_int_equal(told_take(box, rows), 41);
 	for (int i = 0; i < 41; i++)
 		assert_string_equal(rows[i].tenant, "other");

@@ -104,6 +104,7 @@ struct value_case {
 #define NOT_TIME(v) "X=" v ": not a time (digits, then ms, s, m, h, d or nothing), allowed 0..3650d"
 #define NOT_NUMBER(v) "X=" v ": not a whole number (digits only), allowed 0..100"
 #define NOT_PERCENT(v) "X=" v ": not a percentage (digits, then % or nothing), allowed 1%..99%"
+#define NOT_DECIMAL(v) "X=" v ": not a number (digits, up to two decimals), allowed 0..10"
 #define NOT_FLAG(v) "X=" v ": not a flag, allowed 0|1|off|on|no|yes|false|true"
 
 #define RATE_LOW 1000
@@ -178,6 +179,22 @@ static const struct value_case value_cases[] = {
 	{ LD_NUMBER, "-1", 0, 100, 0, "X=-1: out of range, allowed 0..100" },
 	{ LD_NUMBER, "1K", 0, 100, 0, NOT_NUMBER("1K") },
 	{ LD_NUMBER, "10%", 0, 100, 0, NOT_NUMBER("10%") },
+	{ LD_DECIMAL, "0", 0, 1000, 0, NULL },
+	{ LD_DECIMAL, "1", 0, 1000, 100, NULL },
+	{ LD_DECIMAL, "1.5", 0, 1000, 150, NULL },
+	{ LD_DECIMAL, "0.07", 0, 1000, 7, NULL },
+	{ LD_DECIMAL, "10.00", 0, 1000, 1000, NULL },
+	{ LD_DECIMAL, "10.01", 0, 1000, 0, "X=10.01: out of range, allowed 0..10" },
+	{ LD_DECIMAL, "-1", 0, 1000, 0, "X=-1: out of range, allowed 0..10" },
+	{ LD_DECIMAL, "-0.01", 0, 1000, 0, "X=-0.01: out of range, allowed 0..10" },
+	{ LD_DECIMAL, "92233720368547759", 0, 1000, 0, "X=92233720368547759: out of range, allowed 0..10" },
+	{ LD_DECIMAL, "99999999999999999999", 5, 1050, 0, "X=99999999999999999999: out of range, allowed 0.05..10.5" },
+	{ LD_DECIMAL, "1.", 0, 1000, 0, NOT_DECIMAL("1.") },
+	{ LD_DECIMAL, ".5", 0, 1000, 0, NOT_DECIMAL(".5") },
+	{ LD_DECIMAL, "1.125", 0, 1000, 0, NOT_DECIMAL("1.125") },
+	{ LD_DECIMAL, "1,5", 0, 1000, 0, NOT_DECIMAL("1,5") },
+	{ LD_DECIMAL, "1/s", 0, 1000, 0, NOT_DECIMAL("1/s") },
+	{ LD_DECIMAL, "1e1", 0, 1000, 0, NOT_DECIMAL("1e1") },
 	{ LD_PERCENT, "1", 1, 99, 1, NULL },
 	{ LD_PERCENT, "99%", 1, 99, 99, NULL },
 	{ LD_PERCENT, "0%", 1, 99, 0, "X=0%: out of range, allowed 1%..99%" },
@@ -286,10 +303,12 @@ static int faults_of(enum ld_setting_id id, const char *value, struct ld_setting
 static void check_number(enum ld_setting_id id, int64_t number, int taken)
 {
 	struct ld_settings settings;
-	char value[32];
+	char value[48];
 
 	if (ld_setting_rows[id].type == LD_RATE)
 		snprintf(value, sizeof(value), "%" PRId64 ".%09" PRId64, number / 1000000000, number % 1000000000);
+	else if (ld_setting_rows[id].type == LD_DECIMAL)
+		snprintf(value, sizeof(value), "%s%" PRId64 ".%02" PRId64, number < 0 ? "-" : "", number / 100, number < 0 ? -number : number % 100);
 	else
 		snprintf(value, sizeof(value), "%" PRId64, number);
 	assert_int_equal(faults_of(id, value, &settings), !taken);
@@ -376,7 +395,7 @@ static void words_of_every_choice(void **state)
 		check_choice(id, "nonsense", -1);
 		choices++;
 	}
-	assert_int_equal(choices, 8);
+	assert_int_equal(choices, 9);
 }
 
 static const struct {
@@ -384,7 +403,9 @@ static const struct {
 	const char *shown;
 } defaults[] = {
 	{ LD_SET_ENABLED, "on" }, { LD_SET_NAME, "larder" }, { LD_SET_SIZE, "256M" }, { LD_SET_MAX_ENTRIES, "0" },
-	{ LD_SET_MAX_VALUE, "8M" }, { LD_SET_TTL, "5m" }, { LD_SET_STALE, "0" }, { LD_SET_NEGATIVE_TTL, "30s" },
+	{ LD_SET_MAX_VALUE, "8M" }, { LD_SET_TTL, "5m" }, { LD_SET_STALE, "0" }, { LD_SET_STALE_IF_ERROR, "0" }, { LD_SET_TTL_JITTER, "0%" },
+	{ LD_SET_BETA, "1" }, { LD_SET_ON_BUSY, "load" }, { LD_SET_TAGS_MAX, "8" }, { LD_SET_NEGATIVE_SHARE, "10%" }, { LD_SET_L2_TTL, "0" },
+	{ LD_SET_NEGATIVE_TTL, "30s" },
 	{ LD_SET_SECRET_FILE, "" }, { LD_SET_SECRET, "" }, { LD_SET_L1_MAP, "protected" }, { LD_SET_WRITE_WAIT_MS, "20ms" },
 	{ LD_SET_WORKERS, "256" }, { LD_SET_TENANTS, "1024" }, { LD_SET_THREADS, "on" }, { LD_SET_EVICTOR, "thread" },
 	{ LD_SET_EVICT_LOW, "90%" }, { LD_SET_EVICT_HIGH, "95%" }, { LD_SET_SWEEP_MS, "1m" }, { LD_SET_OUTBOX_ROWS, "100000" },

@@ -21,7 +21,7 @@
 
 #include "base/fault.h"
 
-static const struct ld_policy fallback = { 300000, 0, 30000, 0 };
+static const struct ld_policy fallback = { .ttl_ms = 300000, .negative_ms = 30000, .beta = 100 };
 
 static struct ld_spaces *parse_well(const char *json)
 {
@@ -47,6 +47,18 @@ static void expect_faults(const char *json, size_t len, unsigned count, const ch
 	ld_problems_free(&problems);
 }
 
+/* A policy that says nothing but this. */
+static struct ld_policy plain(int64_t ttl_ms, int64_t stale_ms, int64_t negative_ms, int keep_names)
+{
+	struct ld_policy policy = fallback;
+
+	policy.ttl_ms = ttl_ms;
+	policy.stale_ms = stale_ms;
+	policy.negative_ms = negative_ms;
+	policy.keep_names = keep_names;
+	return policy;
+}
+
 static void expect_policy(const struct ld_spaces *spaces, const char *tenant, const char *space, struct ld_policy expected)
 {
 	struct ld_policy policy;
@@ -56,6 +68,11 @@ static void expect_policy(const struct ld_spaces *spaces, const char *tenant, co
 	assert_int_equal(policy.stale_ms, expected.stale_ms);
 	assert_int_equal(policy.negative_ms, expected.negative_ms);
 	assert_int_equal(policy.keep_names, expected.keep_names);
+	assert_int_equal(policy.error_ms, expected.error_ms);
+	assert_int_equal(policy.l2_ttl_ms, expected.l2_ttl_ms);
+	assert_int_equal(policy.jitter_pct, expected.jitter_pct);
+	assert_int_equal(policy.beta, expected.beta);
+	assert_int_equal(policy.on_busy, expected.on_busy);
 }
 
 static void nothing_given(void **state)
@@ -88,12 +105,12 @@ static void each_field_finds_its_policy(void **state)
 	    "    \"config\": { \"ttl\": 1, \"names\": true } } }");
 
 	(void)state;
-	expect_policy(spaces, "zeta", "config", (struct ld_policy){ 3600000, 0, 30000, 0 });
-	expect_policy(spaces, "acme", "config", (struct ld_policy){ 1, 0, 7000, 1 });
-	expect_policy(spaces, "other", "config", (struct ld_policy){ 1, 0, 30000, 1 });
-	expect_policy(spaces, "zeta", "own", (struct ld_policy){ 300000, 5, 30000, 0 });
+	expect_policy(spaces, "zeta", "config", plain(3600000, 0, 30000, 0));
+	expect_policy(spaces, "acme", "config", plain(1, 0, 7000, 1));
+	expect_policy(spaces, "other", "config", plain(1, 0, 30000, 1));
+	expect_policy(spaces, "zeta", "own", plain(300000, 5, 30000, 0));
 	expect_policy(spaces, "acme", "own", fallback);
-	expect_policy(spaces, "acme", "tokens", (struct ld_policy){ 60000, 300000, 10000, 0 });
+	expect_policy(spaces, "acme", "tokens", plain(60000, 300000, 10000, 0));
 	expect_policy(spaces, "acme", "token", fallback);
 	assert_int_equal(ld_spaces_quota(spaces, "zeta"), 65536);
 	assert_int_equal(ld_spaces_quota(spaces, "acme"), 64 << 20);
@@ -212,8 +229,8 @@ static const struct {
 	{ "{\"tenants\":{\"a\":{\"rate\":1e-7}}}", "s.json: tenants.a.rate: 0.000000100: out of range, allowed 0, 0.000001..1000000" },
 	{ "{\"tenants\":{\"a\":{\"burst\":1.5}}}", "s.json: tenants.a.burst: not a whole number" },
 	{ "{\"tenants\":{\"a\":{\"spaces\":{\"b\":{\"quota\":1}}}}}",
-	  "s.json: tenants.a.spaces.b.quota: unknown field, allowed are ttl, stale, negative, names" },
-	{ "{\"spaces\":{\"a\":{\"TTL\":1}}}", "s.json: spaces.a.TTL: unknown field, allowed are ttl, stale, negative, names" },
+	  "s.json: tenants.a.spaces.b.quota: unknown field, allowed are ttl, stale, stale_if_error, negative, l2_ttl, jitter, beta, busy, names" },
+	{ "{\"spaces\":{\"a\":{\"TTL\":1}}}", "s.json: spaces.a.TTL: unknown field, allowed are ttl, stale, stale_if_error, negative, l2_ttl, jitter, beta, busy, names" },
 	{ "{\"spaces\":{\"a\":{\"ttl\":1.0}}}", "s.json: spaces.a.ttl: not a whole number" },
 	{ "{\"spaces\":{\"a\":{\"ttl\":1e3}}}", "s.json: spaces.a.ttl: not a whole number" },
 	{ "{\"spaces\":{\"a\":{\"ttl\":true}}}", "s.json: spaces.a.ttl: not a text like \"5m\", nor a whole number" },
@@ -271,7 +288,7 @@ static void all_faults_at_once(void **state)
 	    "s.json: spaces.B: not an id, allowed are a-z, 0-9 and '-', 1..31 of them\n"
 	    "s.json: tenants.acme.quota: 1K: out of range, allowed 64K..1T\n"
 	    "s.json: tenants.acme.spaces.c.ttl: -1: out of range, allowed 1ms..3650d\n"
-	    "s.json: tenants.acme.spaces.c.t: unknown field, allowed are ttl, stale, negative, names\n"
+	    "s.json: tenants.acme.spaces.c.t: unknown field, allowed are ttl, stale, stale_if_error, negative, l2_ttl, jitter, beta, busy, names\n"
 	    "s.json: more: unknown field, allowed are spaces, tenants");
 }
 
@@ -352,7 +369,7 @@ static void ten_thousand_tenants(void **state)
 
 		snprintf(tenant, sizeof(tenant), "t%d", i);
 		snprintf(ttl, sizeof(ttl), "1%d", i);
-		expect_policy(spaces, tenant, "c", (struct ld_policy){ atoll(ttl), 0, 30000, 0 });
+		expect_policy(spaces, tenant, "c", plain(atoll(ttl), 0, 30000, 0));
 		assert_int_equal(ld_spaces_quota(spaces, tenant), 65536);
 	}
 	expect_policy(spaces, "t10000", "c", fallback);
@@ -373,7 +390,7 @@ static void longest_ids(void **state)
 	assert_int_equal(strlen(space), LARDER_SPACE_MAX);
 	snprintf(json, sizeof(json), "{\"tenants\":{\"%s\":{\"quota\":\"1M\",\"spaces\":{\"%s\":{\"ttl\":2}}}}}", tenant, space);
 	spaces = parse_well(json);
-	expect_policy(spaces, tenant, space, (struct ld_policy){ 2, 0, 30000, 0 });
+	expect_policy(spaces, tenant, space, plain(2, 0, 30000, 0));
 	assert_int_equal(ld_spaces_quota(spaces, tenant), 1 << 20);
 	ld_spaces_free(spaces);
 	snprintf(json, sizeof(json), "{\"tenants\":{\"%s\":{\"spaces\":{\"%s\":{\"ttl\":0}}}}}", tenant, space);
@@ -469,8 +486,8 @@ static void example(void **state)
 	(void)state;
 	snprintf(file, sizeof(file), "%s/src/cache/spaces.example.json", top != NULL ? top : ".");
 	assert_int_equal(ld_spaces_load(file, &spaces, &problems), 0);
-	expect_policy(spaces, "initech", "jwt-validation", (struct ld_policy){ 60000, 0, 10000, 0 });
-	expect_policy(spaces, "acme", "config", (struct ld_policy){ 3600000, 86400000, 60000, 1 });
+	expect_policy(spaces, "initech", "jwt-validation", plain(60000, 0, 10000, 0));
+	expect_policy(spaces, "acme", "config", plain(3600000, 86400000, 60000, 1));
 	assert_int_equal(ld_spaces_quota(spaces, "initech"), 16 << 20);
 	ld_spaces_free(spaces);
 }

@@ -83,7 +83,7 @@ static inline int told_delete(struct box *box, const char *name)
 /** A look-up as a caller with L2 makes it; the value is freed. */
 static inline int told_look(struct box *box, const char *name, struct ld_found *ret_found)
 {
-	static const struct ld_look look = { NULL, 0, 1, LD_NOTE_ACCESS | LD_NOTE_SEEN, NULL };
+	static const struct ld_look look = { .want_data = 1, .note = LD_NOTE_ACCESS | LD_NOTE_SEEN };
 	const struct ld_key key = told_key(box, name);
 	int rc;
 
@@ -110,11 +110,26 @@ static inline int told_is_pending(struct box *box, const char *name)
 	return found.pending;
 }
 
+/** Of a value without tags. */
+static inline int told_admits_of(struct box *box, const struct ld_key *key, int64_t created_wall_ms, int64_t skew_ms)
+{
+	const struct ld_l2_given given = { .created_wall_ms = created_wall_ms, .skew_ms = skew_ms };
+
+	return ld_store_l2_admits(told_store(box), key, &given);
+}
+
+static inline int told_touch(struct box *box, const struct ld_key *key, int64_t ttl_ms, int64_t stale_ms)
+{
+	const struct ld_touch touch = { .ttl_ms = ttl_ms, .stale_ms = stale_ms };
+
+	return ld_store_touch(told_store(box), key, &told_way, &touch);
+}
+
 static inline int told_admits(struct box *box, const char *name, int64_t created_wall_ms, int64_t skew_ms)
 {
 	const struct ld_key key = told_key(box, name);
 
-	return ld_store_l2_admits(told_store(box), &key, created_wall_ms, skew_ms);
+	return told_admits_of(box, &key, created_wall_ms, skew_ms);
 }
 
 static inline struct ld_outbox_summary told_summary(struct box *box)
