@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * The segment: NAME.seg, one file mapped by every process of the host that uses the cache. It holds what processes share outside
- * LMDB: who is attached, the gates, barriers, clears, the access sketch, the counters.
+ * LMDB: who is attached, the gates, barriers, clears, leases, the access sketch, the counters.
  *
  * A segment file can be
  *
@@ -28,6 +28,7 @@
 #include "shm/barrier.h"
 #include "shm/breakers.h"
 #include "shm/gate.h"
+#include "shm/lease.h"
 #include "shm/limiter.h"
 #include "shm/retry.h"
 #include "shm/sketch.h"
@@ -35,7 +36,7 @@
 
 #define LD_SEG_MAGIC UINT64_C(0x3147455352444c01)
 /** Grows whenever anything in the segment or the store changes its meaning. */
-#define LD_SEG_LAYOUT 2u
+#define LD_SEG_LAYOUT 3u
 
 /** Bytes of NAME.lock and what they mean; the bytes from LD_LOCK_SLOTS on are one for each slot. */
 enum { LD_LOCK_OPEN = 0, LD_LOCK_IN_USE = 1, LD_LOCK_SLOTS = 64 };
@@ -73,7 +74,7 @@ struct ld_seg_params {
 	uint32_t slots, readers, tenants;
 	uint32_t writable;            /* store mapped writable */
 	uint32_t limit_rows;          /* rows of the limiter, at least */
-	uint32_t reserved;
+	uint32_t leases;              /* rows of the table of leases, at least */
 	uint64_t outbox_rows;         /* bounds of the outbox: rows, bytes of entries that wait, time that one waits */
 	uint64_t outbox_b;
 	uint64_t outbox_age_ms;
@@ -92,7 +93,7 @@ struct ld_seg_header {
 	int64_t made_ms;              /* boot clock */
 	int64_t made_wall_ms;
 	struct ld_seg_params params;
-	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, breakers_at, sketch_at, limiter_at;
+	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, breakers_at, sketch_at, limiter_at, leases_at;
 	uint64_t sketch_lines;
 
 	/* Read by every call; written seldom. */
@@ -161,6 +162,7 @@ struct ld_seg {
 	struct ld_scope *l2_scopes;   /* invalidation times of spaces, with wall clocks for sequences; written under the writer gate */
 	struct ld_sketch sketch;
 	struct ld_limiter limiter;
+	struct ld_leases leases;
 	int32_t slot;                 /* ours; -1 = none */
 	uint32_t incarnation;
 	uint64_t self;                /* our number in gates and roles; 0 without a slot */
