@@ -4,8 +4,7 @@
  * budgets, and look again. The lease decides who fetches; what may be stored is decided by the fence in the store (l1/put.c), so a lease that is lost,
  * taken over or never had costs a fetch more and nothing else.
  *
- *   A looks and finds nothing, B stores and ends, A takes the lease     A looks once more when it has the lease: B's value is found, and not fetched
- *                                                                       again.
+ *   A looks and finds nothing, B stores and ends, A takes the lease     the lease says that the one before it ended with a stored value: A looks once more.
  *   the holder dies, or its time is over                                those who wait learn it within a slice and one of them takes over.
  *   the holder's fetch fails                                            all who waited fail with it, and go stale where they may.
  *   the value may not be stored                                         those who waited fetch for themselves, at once, without a lease: they would queue
@@ -205,7 +204,9 @@ static int fetch_once_on_the_host(struct ld_fill *fill)
 			if (wait_for_it(fill, &rc))
 				return rc;
 		}
-		ld_fill_look(fill);
+		/* Whoever had it before may have stored the value after our look, or died when it had. */
+		if (answer != LD_LEASE_TAKEN || fill->lease.stored || fill->lease.taken_over)
+			ld_fill_look(fill);
 		if (!is_wanted(fill)) {
 			ld_fill_end(fill, LD_LEASE_STORED, 0);
 			return fill->result;

@@ -92,6 +92,7 @@ static void fill_params(const struct ld_settings *settings, struct ld_seg_params
 	params->l2_ttl_max_ms = (uint64_t)settings->number[LD_SET_L2_TTL_MAX];
 	params->limit_rows = (uint32_t)settings->number[LD_SET_LIMIT_ROWS];
 	params->negative_pct = (uint32_t)settings->number[LD_SET_NEGATIVE_SHARE];
+	params->leases = (uint32_t)settings->number[LD_SET_LEASES];
 }
 
 void ld_store_config_of(const struct ld_settings *settings, const struct larder_options *options, enum ld_role role,

@@ -390,7 +390,8 @@ static int adopt(struct ld_store *store)
 	const struct ld_seg_params *ours = &store->config.params, *theirs = &store->seg.h->params;
 
 	if (ours->size_b != theirs->size_b || ours->max_entries != theirs->max_entries || ours->writable != theirs->writable ||
-	    ours->slots != theirs->slots || ours->tenants != theirs->tenants || ours->limit_rows != theirs->limit_rows)
+	    ours->slots != theirs->slots || ours->tenants != theirs->tenants || ours->limit_rows != theirs->limit_rows ||
+	    ours->leases != theirs->leases)
 		LD_LOG(&store->config.log, LARDER_LOG_WARN, "settings_adopted", NULL, LD_N("size", theirs->size_b), LD_N("wanted_size", ours->size_b),
 		    LD_N("max_entries", theirs->max_entries), LD_N("wanted_max_entries", ours->max_entries),);
 	return 0;

@@ -221,6 +221,51 @@ int ld_store_limit(struct ld_store *store, const struct ld_key *key, const struc
 /** From now on, and for so long at least, rules that mind a cold host have half their rate. 0; LARDER_UNAVAILABLE. */
 int ld_store_limit_half(struct ld_store *store, int64_t for_ms);
 
+/**
+ * The lease of a key: whoever has it fetches the missing value, for all processes of the host. Answers, ends and struct ld_lease are those of shm/lease.h, where
+ * it is said what they promise: one fetch at a time as a rule, and never a wrong value for the lack of it, which ld_store_fill() sees to. The order is
+ *
+ *     look up (LD_NOTE_SEEN) ---> try ---> TAKEN: fetch, ld_store_fill(), end
+ *                                     ---> HELD: wait, then look up again
+ *
+ * Between a look-up and a lease that is TAKEN the value may have been stored by whoever had it before: then lease->stored is 1, and another look-up is due
+ * before the fetch. Calls and leases may change threads; copies of a lease are as good as it is, until it is renewed.
+ */
+
+/**
+ * Take the lease until lease_ms (1..LD_LEASE_TIME_MAX_MS) from now, or learn why not. seen: of the caller's own look-up, as for ld_store_fill(); NULL = not
+ * noted. A holder is not joined but taken over when it is dead, when its time is over, or when the key was written since its own look-up, and
+ * ours is newer; if ours is not, the answer is NONE. HELD: ret_lease is whom to wait for. THROTTLED: ret_retry_ms until it is over.
+ *
+ * Never blocks but to attach. NONE too where the store is not here.
+ */
+enum ld_lease_answer ld_store_lease_try(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_seen *seen,
+    int64_t lease_ms, struct ld_lease *ret_lease, int64_t *ret_retry_ms);
+/**
+ * Wait for the end of a lease that was HELD, until end_ms (boot clock) at most.
+ * Returns 0 with how it ended; LARDER_MISS there is nobody to wait for any more: dead, noticed within 20 ms, over time, taken over, or the store is
+ *         another one: try again; LARDER_E_BUSY end_ms has come
+ */
+int ld_store_lease_wait(struct ld_store *store, const struct ld_lease *lease, int64_t end_ms, enum ld_lease_end *ret_end);
+/** End it, and wake all who wait; throttle_ms counts with LD_LEASE_FAILED. Nothing happens if it is not ours any more, nor in a child of the one who took it. */
+void ld_store_lease_end(struct ld_store *store, struct ld_lease *lease, enum ld_lease_end end, int64_t throttle_ms);
+/** Ours until lease_ms from now. 0; LARDER_MISS it is not ours any more. */
+int ld_store_lease_renew(struct ld_store *store, struct ld_lease *lease, int64_t lease_ms);
+
+/** For tools: who has it, and since when. */
+struct ld_lease_info {
+	int held;                      /* 1: somebody has it, and its time is not over */
+	int alive;                     /* these six only of a held one: its holder lives */
+	int32_t pid;                   /* 0 = not known: it is dead */
+	int outdated;                  /* 1: the key was written since: nobody joins it */
+	int64_t age_ms, left_ms;
+	uint32_t waiting;              /* who came to wait for it */
+	int64_t throttled_ms;          /* > 0: a fetch failed, and for so long there is no other */
+	int64_t failed_ago_ms;         /* last failure; -1 = none that is known */
+};
+/** Changes nothing. 0; LARDER_MISS nothing is known of the key; LARDER_UNAVAILABLE with the reason set. */
+int ld_store_lease_look(struct ld_store *store, const struct ld_key *key, struct ld_lease_info *ret_info);
+
 /** Count a call that never reached the store (refused arguments, pass-through). */
 void ld_store_count(struct ld_store *store, const struct ld_key *key, enum ld_tenant_counter which);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * The segment: NAME.seg, one file mapped by every process of the host that uses the cache. It holds what processes share outside
- * LMDB: who is attached, the gates, barriers, clears, the access sketch, the counters.
+ * LMDB: who is attached, the gates, barriers, clears, leases, the access sketch, the counters.
  *
  * A segment file can be
  *
@@ -28,6 +28,7 @@
 #include "shm/barrier.h"
 #include "shm/breakers.h"
 #include "shm/gate.h"
+#include "shm/lease.h"
 #include "shm/limiter.h"
 #include "shm/retry.h"
 #include "shm/sketch.h"
@@ -74,6 +75,8 @@ struct ld_seg_params {
 	uint32_t writable;            /* store mapped writable */
 	uint32_t limit_rows;          /* rows of the limiter, at least */
 	uint32_t negative_pct;        /* share of size_b and max_entries that "not found" entries may take */
+	uint32_t leases;              /* rows of the table of leases, at least */
+	uint32_t reserved;
 	uint64_t outbox_rows;         /* bounds of the outbox: rows, bytes of entries that wait, time that one waits */
 	uint64_t outbox_b;
 	uint64_t outbox_age_ms;
@@ -93,7 +96,7 @@ struct ld_seg_header {
 	int64_t made_wall_ms;
 	struct ld_seg_params params;
 	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, tags_at, tag_walls_at,
-		breakers_at, sketch_at, limiter_at;
+		breakers_at, sketch_at, limiter_at, leases_at;
 	uint64_t sketch_lines;
 
 	/* Read by every call; written seldom. */
@@ -166,6 +169,7 @@ struct ld_seg {
 	struct ld_scope *l2_scopes;   /* invalidation times of spaces, with wall clocks for sequences; written under the writer gate */
 	struct ld_sketch sketch;
 	struct ld_limiter limiter;
+	struct ld_leases leases;
 	int32_t slot;                 /* ours; -1 = none */
 	uint32_t incarnation;
 	uint64_t self;                /* our number in gates and roles; 0 without a slot */

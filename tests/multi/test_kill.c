@@ -97,6 +97,12 @@ static const struct {
 	[LD_FAULT_limit_named] = { NEVER, "is of the limiter" },
 	[LD_FAULT_limit_charged] = { NEVER, "is of the limiter" },
 	[LD_FAULT_limit_between] = { NEVER, "is of the limiter" },
+	[LD_FAULT_lease_naming] = { NEVER, "is of the leases, which test_lease kills at" },
+	[LD_FAULT_lease_noted] = { NEVER, "is of the leases" },
+	[LD_FAULT_lease_named] = { NEVER, "is of the leases" },
+	[LD_FAULT_lease_seen] = { NEVER, "is of the leases" },
+	[LD_FAULT_lease_held] = { NEVER, "is of the leases" },
+	[LD_FAULT_lease_ended] = { NEVER, "is of the leases" },
 };
 
 /* What the workers share beside the cache. */

@@ -145,6 +145,11 @@ tests_unit_test_limiter_races_fault_SOURCES = tests/unit/test_limiter_races.c
 tests_unit_test_limiter_races_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_limiter_races_fault_LDADD = $(fault_libs)
 
+unit_tests += tests/unit/test_lease tests/unit/test_lease-fault
+tests_unit_test_lease_fault_SOURCES = tests/unit/test_lease.c
+tests_unit_test_lease_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_lease_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_tenants tests/unit/test_tenants-fault
 tests_unit_test_tenants_fault_SOURCES = tests/unit/test_tenants.c
 tests_unit_test_tenants_fault_CPPFLAGS = $(fault_cppflags)

@@ -124,6 +124,9 @@ static void test_parts_do_not_overlap(void **state)
 	assert_true(h->limiter_at >= h->sketch_at + h->sketch_lines * 64);
 	assert_true(h->total_size >= h->limiter_at + ld_limiter_size(params.limit_rows));
 	assert_int_equal(h->limiter_at % 128, 0);
+	assert_true(h->leases_at >= h->limiter_at + ld_limiter_size(params.limit_rows));
+	assert_true(h->total_size >= h->leases_at + ld_lease_size(params.leases));
+	assert_int_equal(h->leases_at % 128, 0);
 	assert_int_equal(seg.limiter.head->half_until_ms, h->made_ms + LD_LIMIT_COLD_MS);
 	ld_seg_detach(&seg);
 }
@@ -137,7 +140,7 @@ static const struct field {
 	FIELD(magic), FIELD(layout), FIELD(header_size), FIELD(total_size), FIELD(boot_id), FIELD(pid_ns), FIELD(time_ns), FIELD(lock_dev),
 	FIELD(lock_ino), FIELD(params.capacity), FIELD(params.slots), FIELD(params.tenants), FIELD(slots_at), FIELD(tenants_at),
 	FIELD(tenant_index_at), FIELD(scopes_at), FIELD(barriers_at), FIELD(sketch_at), FIELD(sketch_lines),
-	FIELD(limiter_at), FIELD(params.limit_rows),
+	FIELD(limiter_at), FIELD(params.limit_rows), FIELD(leases_at), FIELD(params.leases),
 };
 
 /* Each byte of each field that says what the file is, changed by itself. */
