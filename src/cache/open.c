@@ -3,7 +3,7 @@
  * Opening and closing a cache: settings, secret, policies and store, every problem told at once. Called in the master before fork, so it leaves
  * nothing behind that a child could not use.
  */
-#include "cache/second.h"
+#include "cache/fill.h"
 
 #include <errno.h>
 #include <grp.h>

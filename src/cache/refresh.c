@@ -83,7 +83,7 @@ static struct job *make_job(const struct ld_fill *fill)
 	if (!job)
 		return NULL;
 	memcpy(job->tenant, asked->tenant->name, sizeof(job->tenant));
-	strncpy(job->space, asked->keyspace->space, sizeof(job->space) - 1);
+	memcpy(job->space, asked->keyspace->space, sizeof(job->space));
 	if (asked->call && asked->call->request_id)
 		strncpy(job->request_id, asked->call->request_id, sizeof(job->request_id) - 1);
 	job->call_flags = asked->call ? asked->call->flags : 0;

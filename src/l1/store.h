@@ -235,7 +235,7 @@ int ld_store_limit_half(struct ld_store *store, int64_t for_ms);
 /**
  * Take the lease until lease_ms (1..LD_LEASE_TIME_MAX_MS) from now, or learn why not. seen: of the caller's own look-up, as for ld_store_fill(); NULL = not
  * noted. A holder is not joined but taken over when it is dead, when its time is over, or when the key was written since its own look-up, and
- * ours is newer; if ours is not, the answer is NONE. HELD: ret_lease is whom to wait for. THROTTLED: ret_retry_ms until it is over.
+ * ours is newer; if ours is not, the answer is NONE. HELD: ret_lease is whom to wait for. HELD, THROTTLED: ret_retry_ms until it is over.
  *
  * Never blocks but to attach. NONE too where the store is not here.
  */

@@ -234,10 +234,9 @@ static enum ld_lease_answer judge(struct ld_lease_row *row, uint64_t word, const
 
 	if (left_ms == 0 || (!ld_lease_is_busy(word) && ld_lease_state_of(word) != LD_LEASE_IS_FAILED))
 		return LD_LEASE_TAKEN;
-	if (!ld_lease_is_busy(word)) {
-		*ret_retry_ms = left_ms;
+	*ret_retry_ms = left_ms;
+	if (!ld_lease_is_busy(word))
 		return LD_LEASE_THROTTLED;
-	}
 	if (is_outdated(row, word, ask, &seen))
 		return ask->seen > seen ? LD_LEASE_TAKEN : LD_LEASE_NONE;
 	return ld_lease_is_dead(row, word, ask) ? LD_LEASE_TAKEN : LD_LEASE_HELD;

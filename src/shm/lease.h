@@ -123,7 +123,7 @@ struct ld_lease {
 };
 
 /**
- * Take the lease of a tag. ret_lease is written for TAKEN and HELD, ret_retry_ms (what is left) for THROTTLED. From a holder whose fetch has seen less than the last
+ * Take the lease of a tag. ret_lease is written for TAKEN and HELD, ret_retry_ms (what is left) for HELD and THROTTLED. From a holder whose fetch has seen less than the last
  * write of the key it is taken over by whoever has seen more than the holder; who has not is answered NONE, for what it fetches is not stored either.
  */
 enum ld_lease_answer ld_lease_try(const struct ld_leases *table, uint64_t tag, const struct ld_lease_ask *ask, struct ld_lease *ret_lease,

@@ -95,7 +95,7 @@ static int ask(larder_tenant *tenant, uint32_t round, uint32_t budget_ms)
 static void begin_with(const char *setting)
 {
 	shared = team_share(sizeof(*shared));
-	cache = team_open(team_directory(), "SIZE=32M", "WORKERS=1200", "THREADS=0", setting, NULL);
+	cache = team_open(team_directory(), "SIZE=32M", "WORKERS=1200", "THREADS=0", "WRITE_WAIT_MS=10s", setting, NULL);
 }
 
 static void end(void)
@@ -255,7 +255,7 @@ static void test_who_waited_out_its_budget_may_load_by_itself(void **state)
 
 /* ---- all fail together ---- */
 
-static int fail(struct larder_load *load, void *ctx)
+static int load_in_vain(struct larder_load *load, void *ctx)
 {
 	(void)load;
 	(void)ctx;
@@ -268,7 +268,7 @@ static int fail(struct larder_load *load, void *ctx)
 static void *ask_the_failing(void *arg)
 {
 	larder_tenant *tenant = arg;
-	const struct larder_loading loading = { sizeof(loading), 0, 0, fail, NULL, NULL };
+	const struct larder_loading loading = { sizeof(loading), 0, 0, load_in_vain, NULL, NULL };
 	const struct larder_call call = { sizeof(call), 0, 30000, NULL, NULL };
 	struct larder_value value = { 0 };
 	int rc = larder_get_or_set(tenant, "herd", "failing", 7, &loading, &call, &value);
