@@ -14,7 +14,7 @@
 
 #include "base/errors.h"
 
-#define LAST_ERROR LARDER_E_L2
+#define LAST_ERROR LARDER_E_LOAD
 #define LAST_OUTCOME LARDER_UNAVAILABLE
 
 static const struct {
@@ -47,6 +47,7 @@ static const struct {
 	{ -17, LARDER_CLASS_BUG, "LARDER_E_BUG" },
 	{ -18, LARDER_CLASS_AGAIN, "LARDER_E_LIMIT" },
 	{ -19, LARDER_CLASS_AGAIN, "LARDER_E_L2" },
+	{ -20, LARDER_CLASS_AGAIN, "LARDER_E_LOAD" },
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 

@@ -412,7 +412,7 @@ static const struct {
 	{ LD_SET_OUTBOX_BYTES, "0" }, { LD_SET_OUTBOX_AGE, "1h" }, { LD_SET_L2_TTL_MAX, "1d" }, { LD_SET_SPACES_FILE, "" },
 	{ LD_SET_LIMIT_RATE, "0" }, { LD_SET_LIMIT_BURST, "0" },
 	{ LD_SET_LIMIT_SUBKEY_RATE, "0" }, { LD_SET_LIMIT_SUBKEY_BURST, "0" }, { LD_SET_LIMIT_ROWS, "16384" }, { LD_SET_LIMIT_ON_FAILURE, "open" },
-	{ LD_SET_LEASES, "4096" },
+	{ LD_SET_LEASES, "4096" }, { LD_SET_FILL_WAIT_MS, "2s" }, { LD_SET_LEASE_MS, "5s" }, { LD_SET_FAIL_THROTTLE_MS, "1s" }, { LD_SET_FILL_EXTRA, "4" },
 	{ LD_SET_L2_URL, "" }, { LD_SET_L2_CODEC, "json" }, { LD_SET_L2_TENANT_IN, "header" }, { LD_SET_L2_WRITE, "behind" },
 	{ LD_SET_L2_GET_MS, "2s" }, { LD_SET_L2_SET_MS, "3s" }, { LD_SET_L2_DELETE_MS, "1500ms" }, { LD_SET_L2_CONNECT_MS, "500ms" },
 	{ LD_SET_L2_RETRIES, "2" }, { LD_SET_L2_INFLIGHT, "256" }, { LD_SET_L2_POOL, "8" }, { LD_SET_L2_POOL_WAIT_MS, "100ms" },
