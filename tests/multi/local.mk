@@ -84,3 +84,8 @@ multi_tests += tests/multi/test_limiter
 tests_multi_test_limiter_SOURCES = tests/multi/test_limiter.c $(multi_lib)
 tests_multi_test_limiter_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_limiter_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_lease
+tests_multi_test_lease_SOURCES = tests/multi/test_lease.c $(multi_lib)
+tests_multi_test_lease_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_lease_LDADD = $(fault_libs)
