@@ -35,6 +35,8 @@ static const struct {
 	{ "readers-writer", bench_case_writer, "readers beside one writer at full speed: throughput and p99.9" },
 	{ "note", bench_case_note, "a get with the access note, beside one without" },
 	{ "breaker", bench_case_breaker, "asking a closed breaker and reporting to it, beside 10 ns; and being refused" },
+	{ "lease", bench_case_lease, "a lease taken and given back, nobody else wanting it, beside 200 ns" },
+	{ "wake", bench_case_wake, "sixteen processes that wait for a lease are woken, beside a raw futex: p99" },
 	{ "l2-hit", bench_case_l2_hit, "a get that larder-l2d on loopback answers, beside plain libcurl to the same address" },
 	{ "hmac", bench_case_hmac, "a key from prepared states, beside HMAC() in one call" },
 	{ "sweep", bench_case_sweep, "the sweep of 1,000,000 entries in 60 s, beside 3 % of a core" },
@@ -118,7 +120,8 @@ static cpu_set_t pin(const struct bench_options *options, bench_case_fn run)
 	cpu_set_t before, one;
 
 	bench_must(sched_getaffinity(0, sizeof(before), &before) == 0, "sched_getaffinity");
-	if (options->pin < 0 || run == bench_case_readers || run == bench_case_writer || run == bench_case_l2_hit)
+	if (options->pin < 0 || run == bench_case_readers || run == bench_case_writer || run == bench_case_l2_hit ||
+	    run == bench_case_wake)
 		return before;
 	CPU_ZERO(&one);
 	CPU_SET(options->pin, &one);

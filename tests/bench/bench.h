@@ -156,6 +156,8 @@ void bench_case_readers(const struct bench_options *options, const char *name);
 void bench_case_writer(const struct bench_options *options, const char *name);
 void bench_case_note(const struct bench_options *options, const char *name);
 void bench_case_breaker(const struct bench_options *options, const char *name);
+void bench_case_lease(const struct bench_options *options, const char *name);
+void bench_case_wake(const struct bench_options *options, const char *name);
 void bench_case_l2_hit(const struct bench_options *options, const char *name);
 void bench_case_hmac(const struct bench_options *options, const char *name);
 void bench_case_sweep(const struct bench_options *options, const char *name);

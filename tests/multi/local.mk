@@ -89,3 +89,7 @@ multi_tests += tests/multi/test_herd
 tests_multi_test_herd_SOURCES = tests/multi/test_herd.c $(multi_lib)
 tests_multi_test_herd_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_herd_LDADD = $(fault_libs)
+multi_tests += tests/multi/test_lease
+tests_multi_test_lease_SOURCES = tests/multi/test_lease.c $(multi_lib)
+tests_multi_test_lease_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_lease_LDADD = $(fault_libs)
