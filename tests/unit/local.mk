@@ -230,6 +230,12 @@ tests_unit_test_http_answer_fault_SOURCES = tests/unit/test_http_answer.c $(faul
 tests_unit_test_http_answer_fault_CPPFLAGS = $(http_fault_cppflags)
 tests_unit_test_http_answer_fault_LDADD = $(fault_libs) $(fault_server_libs)
 
+unit_tests += tests/unit/test_codec_tags tests/unit/test_codec_tags-fault
+tests_unit_test_codec_tags_CPPFLAGS = $(http_cppflags)
+tests_unit_test_codec_tags_fault_SOURCES = tests/unit/test_codec_tags.c
+tests_unit_test_codec_tags_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_codec_tags_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_http_config tests/unit/test_http_config-fault
 tests_unit_test_http_config_SOURCES = tests/unit/test_http_config.c $(fault_server_lib)
 tests_unit_test_http_config_CPPFLAGS = $(http_cppflags)
