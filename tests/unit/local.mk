@@ -264,6 +264,11 @@ tests_unit_test_fill_fault_LDADD = $(fault_libs)
 # What tools and health checks see of the second level.
 EXTRA_DIST += tests/unit/second.h
 
+unit_tests += tests/unit/test_negative tests/unit/test_negative-fault
+tests_unit_test_negative_fault_SOURCES = tests/unit/test_negative.c
+tests_unit_test_negative_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_negative_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_tags tests/unit/test_tags-fault
 tests_unit_test_tags_fault_SOURCES = tests/unit/test_tags.c
 tests_unit_test_tags_fault_CPPFLAGS = $(fault_cppflags)
