@@ -70,7 +70,7 @@ struct larder_entry {
 /** Give entries their value. */
 #define LARDER_INSPECT_VALUES UINT32_C(1)
 
-/** Which entries. Set size to sizeof; zero fields do not filter, but states: 0 = fresh and stale ones. */
+/** Which entries. Set size to sizeof; zero fields do not filter, but states: 0 = those that somebody may still be given. */
 struct larder_filter {
 	size_t size;
 	uint32_t flags;

@@ -132,7 +132,7 @@ int larder_inspect_entries(larder_inspector *inspector, const struct larder_filt
 		return LARDER_E_SPACE_NAME;
 	scan.tenant = filter->tenant;
 	scan.space = filter->space;
-	scan.states = filter->states ? filter->states : LARDER_IS_FRESH | LARDER_IS_STALE;
+	scan.states = filter->states ? filter->states : LARDER_IS_FRESH | LARDER_IS_STALE | LARDER_IS_ERROR_WINDOW;
 	scan.values = (filter->flags & LARDER_INSPECT_VALUES) != 0;
 	return ld_store_scan(inspector->store, &scan);
 }

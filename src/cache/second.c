@@ -285,7 +285,8 @@ int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look
 	larder *cache = asked->tenant->cache;
 	const struct ld_policy *policy = &asked->keyspace->policy;
 	struct ld_wire_value copy = { 0 };
-	const struct ld_l2_have have = { policy->ttl_ms, policy->stale_ms, copy_of(result, look, found, &copy) };
+	const struct ld_l2_have have = { .default_ttl_ms = policy->ttl_ms, .default_stale_ms = policy->stale_ms, .default_error_ms = policy->error_ms,
+		.copy = copy_of(result, look, found, &copy) };
 	const struct ld_l2_call call = call_of(asked);
 	struct ld_wire_value value;
 	struct ld_l2_end end;

@@ -6,7 +6,7 @@
  * It runs beside the workers, in slices. Chunks: the ids that rows name are collected first, the chunk table is walked afterwards; an id from before
  * the beginning that is still there and that no row named belongs to nobody, because a row and its chunks come and go in one transaction and an id is
  * never used again. Accounts: a sum over slices may be out of date; only one that differs is counted again in one snapshot, and put right under the
- * writer gate. The outbox: its counts and its table are one snapshot's.
+ * writer gate. What "not found" entries take, and the outbox: its counts and its table are one snapshot's.
  */
 #include "l1/inside.h"
 
@@ -405,6 +405,13 @@ static int check_accounts(struct check *check)
 	return rc;
 }
 
+static int check_negative(struct check *check)
+{
+	int mended, rc = ld_negative_check(check->store, check->repair, &mended);
+
+	return rc == 1 ? report(check, "count of \"not found\" entries does not add up", NULL, NULL, mended) : rc;
+}
+
 /* ---- the outbox ---- */
 
 /* Do the counts add up, and is so much in the table? 1 if not, 0, or an error; *ret_right: what they ought to be. */
@@ -505,6 +512,8 @@ int ld_store_check(struct ld_store *store, int repair, larder_finding_fn fn, lar
 		rc = check_chunks(&check);
 	if (rc == 0)
 		rc = check_accounts(&check);
+	if (rc == 0)
+		rc = check_negative(&check);
 	if (rc == 0)
 		rc = check_outbox(&check);
 	free(check.ids);

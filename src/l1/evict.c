@@ -24,6 +24,8 @@
 enum { RUN = 16, RUNS_MAX = 256, PAGES_AT_ONCE = 384 };
 /* A window of so few rows is looked for again, so often, before what waits to be told to L2 is evicted. */
 enum { SMALL_WINDOW = 512, SMALL_WINDOWS = 8 };
+/* "Not found" entries are looked for among the rows of such a batch's window, however few of them are to go. */
+enum { NEGATIVE_BATCH = 32 };
 
 uint64_t ld_store_random(struct ld_store *store)
 {
@@ -64,6 +66,7 @@ struct window {
 	struct ld_candidate *rows;
 	size_t count, max;
 	int64_t now_ms, wall_ms;
+	int negative;                  /* 1: only "not found" entries */
 };
 
 static int ascending(const void *a, const void *b)
@@ -104,6 +107,13 @@ static void random_name(struct ld_store *store, char ret_name[4])
 	ret_name[3] = 0;
 }
 
+static int is_negative(const MDB_val *row)
+{
+	struct ld_entry entry;
+
+	return ld_entry_decode(row->mv_data, row->mv_size, &entry) == 0 && entry.head.bits & LD_ENTRY_ABSENT;
+}
+
 static void add_row(struct window *window, const MDB_val *key, const MDB_val *row)
 {
 	struct ld_candidate *to = &window->rows[window->count];
@@ -111,7 +121,7 @@ static void add_row(struct window *window, const MDB_val *key, const MDB_val *ro
 	size_t tenant_len = ld_entry_key_tenant(key->mv_data, key->mv_size);
 	struct ld_entry entry;
 
-	if (tenant_len == 0)
+	if (tenant_len == 0 || (window->negative && !is_negative(row)))
 		return;
 	memset(to, 0, sizeof(*to));
 	memcpy(to->key, key->mv_data, key->mv_size);
@@ -303,15 +313,16 @@ static struct ld_candidate *new_window(struct ld_store *store, unsigned batch, s
 	return ret_window->rows;
 }
 
-int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch)
+static int evict_inside(struct ld_store *store, const char *tenant, unsigned batch, int negative)
 {
 	struct ld_account accounts[LD_ACCOUNTS];
 	struct window window;
 	struct ld_write write;
 	int rc;
 
-	if (!new_window(store, batch, &window))
+	if (!new_window(store, negative ? NEGATIVE_BATCH : batch, &window))
 		return LARDER_E_NOMEM;
+	window.negative = negative;
 	rc = ld_write_begin(&write, store, accounts);
 	if (rc == 0) {
 		rc = sample(&window, write.txn, tenant);
@@ -324,6 +335,16 @@ int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch)
 	}
 	free(window.rows);
 	return rc;
+}
+
+int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch)
+{
+	return evict_inside(store, tenant, batch, 0);
+}
+
+int ld_evict_negative(struct ld_store *store, const char *tenant, unsigned batch)
+{
+	return evict_inside(store, tenant, batch, 1);
 }
 
 /* The same in the background: the window is read outside the gate. */

@@ -274,6 +274,8 @@ static int remake_store(struct ld_store *store, struct ld_seg *seg, uint32_t bad
 		return rc;
 	atomic_store(&seg->h->used_pages, 0);
 	atomic_store(&seg->h->entries, 0);
+	atomic_store(&seg->h->negative_b, 0);
+	atomic_store(&seg->h->negative_entries, 0);
 	atomic_store(&seg->h->counted_ms, 0);
 	for (uint32_t i = 0; i < ld_tenants_used(&seg->tenants); i++) {
 		atomic_store(&seg->tenants.rows[i].entries, 0);

@@ -161,6 +161,9 @@ struct ld_write {
 	} *accounts;               /* room for LD_ACCOUNTS, the caller's */
 	unsigned accounts_used;
 	int changed;               /* something was removed or put */
+	int64_t negative_entries, negative_bytes; /* changes; l1/negative.c */
+	int negative_used;         /* the row below was written */
+	struct ld_negative { uint64_t entries, bytes; } negative_after;
 	int outbox_used;           /* the counts were read, and are written at the end */
 	struct ld_outbox_counts outbox;
 };
@@ -205,6 +208,26 @@ int ld_account_write(const struct ld_env *env, MDB_txn *txn, const char *tenant,
 
 /** Is there room for this many pages? Inside the gate, in a transaction. 0; LARDER_E_FULL with the thread's reason set to FULL or PINNED. */
 int ld_write_room(struct ld_write *write, uint64_t pages);
+
+/* ---- how much "not found" entries take; l1/negative.c ---- */
+
+/** An entry that is put (by 1) or removed (by -1) in the transaction. */
+static inline void ld_negative_change(struct ld_write *write, const struct ld_entry_head *head, int by, uint64_t cost)
+{
+	if (!(head->bits & LD_ENTRY_ABSENT))
+		return;
+	write->negative_entries += by;
+	write->negative_bytes += by * (int64_t)cost;
+}
+/** At the end of a transaction: write the counts; after its commit: the mirrors in the segment. */
+int ld_negative_save(struct ld_write *write);
+void ld_negative_mirror(struct ld_write *write);
+/** Would one more of so many bytes be beyond their share? */
+int ld_negative_is_over(const struct ld_store *store, uint64_t more_b);
+/** Beyond their share they push out each other, whatever room there is. Inside the gate. 0; LARDER_E_FULL with the reason: none was found to go; an error. */
+int ld_negative_make_room(struct ld_store *store, uint64_t cost);
+/** Do the counts agree with the entries? 0; 1 they do not, *ret_mended 1 if they do now; or an error. */
+int ld_negative_check(struct ld_store *store, int repair, int *ret_mended);
 
 /** Where the store stands against its bounds. */
 struct ld_pressure {
@@ -319,6 +342,8 @@ void ld_count_reason(struct ld_store *store);
 
 /** Evict one batch inside the gate; only of this tenant unless NULL. Returns how many entries went, or an error < 0. */
 int ld_evict_inside(struct ld_store *store, const char *tenant, unsigned batch);
+/** The same of "not found" entries alone. 0 as well when none was found where it looked. */
+int ld_evict_negative(struct ld_store *store, const char *tenant, unsigned batch);
 /** Evict in the background until below the low mark, or until end_ms. Returns 1 if something was done. */
 int ld_evict_background(struct ld_store *store, int64_t end_ms);
 /**

@@ -222,6 +222,7 @@ static int replace(struct ld_write *write, struct item *item)
 
 static int store_once(struct ld_store *store, struct item *item)
 {
+	uint64_t cost = ld_entry_cost(&item->head, item->row_len, item->key_len);
 	struct ld_account account[LD_ACCOUNTS];
 	struct ld_write write;
 	int rc = ld_write_begin(&write, store, account);
@@ -229,9 +230,10 @@ static int store_once(struct ld_store *store, struct item *item)
 	if (rc != 0)
 		return rc;
 	rc = replace(&write, item);
-	if (rc == 0 && ld_write_account(&write, item->key->tenant, strlen(item->key->tenant), 1,
-	    (int64_t)ld_entry_cost(&item->head, item->row_len, item->key_len)) != 0)
+	if (rc == 0 && ld_write_account(&write, item->key->tenant, strlen(item->key->tenant), 1, (int64_t)cost) != 0)
 		rc = LARDER_E_BUG;
+	if (rc == 0)
+		ld_negative_change(&write, &item->head, 1, cost);
 	if (rc == 0)
 		rc = tell(&write, item);
 	if (rc == 0 && (!item->seen || item->key->tell_l2)) {
@@ -244,8 +246,16 @@ static int store_once(struct ld_store *store, struct item *item)
 	return rc;
 }
 
+/* A batch; for a "not found" of its like, if there are any to be found. */
+static int evict_for(struct ld_store *store, const struct item *item, const char *tenant, unsigned batch)
+{
+	int gone = item->put->absent ? ld_evict_negative(store, tenant, batch) : 0;
+
+	return gone == 0 ? ld_evict_inside(store, tenant, batch) : gone;
+}
+
 /* Above the high mark or a bound the writer makes room itself, a small batch at a time. */
-static void make_room(struct ld_store *store, const struct ld_tenant_row *row, uint64_t cost)
+static void make_room(struct ld_store *store, const struct item *item, const struct ld_tenant_row *row, uint64_t cost)
 {
 	struct ld_pressure pressure;
 	unsigned batch = ld_choose_batch(store->seg.h->params.capacity);
@@ -258,7 +268,7 @@ static void make_room(struct ld_store *store, const struct ld_tenant_row *row, u
 		if (!pressure.over_high && !pressure.over_entries && !pressure.over_quota &&
 		    !(store->config.evictor == LD_EVICTOR_INLINE && pressure.over_low))
 			return;
-		gone = ld_evict_inside(store, pressure.over_quota ? row->name : NULL, batch);
+		gone = evict_for(store, item, pressure.over_quota ? row->name : NULL, batch);
 		if (gone <= 0)
 			return;
 		ld_host_count(&store->seg, LD_HC_inline_evictions, (uint64_t)gone);
@@ -270,7 +280,10 @@ static int store_inside(struct ld_store *store, struct item *item, const struct 
 	struct ld_pressure pressure;
 	int rc;
 
-	make_room(store, row, cost);
+	rc = item->put->absent ? ld_negative_make_room(store, cost) : 0;
+	if (rc != 0)
+		return rc;
+	make_room(store, item, row, cost);
 	ld_pressure_now(store, row, cost, &pressure);
 	if (pressure.over_quota) {
 		ld_reason_set(LARDER_REASON_FULL);

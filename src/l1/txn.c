@@ -91,6 +91,8 @@ int ld_write_begin(struct ld_write *write, struct ld_store *store, struct ld_acc
 	write->accounts_used = 0;
 	write->changed = 0;
 	write->outbox_used = 0;
+	write->negative_entries = write->negative_bytes = 0;
+	write->negative_used = 0;
 	rc = rc ? rc : mdb_txn_begin(store->env.lmdb, NULL, 0, &write->txn);
 	if (rc != 0)
 		return ld_env_error(rc);
@@ -231,6 +233,7 @@ static void mirror(struct ld_write *write)
 		atomic_store_explicit(&account->row->entries, account->entries_after, memory_order_relaxed);
 		atomic_store_explicit(&account->row->bytes, account->bytes_after, memory_order_relaxed);
 	}
+	ld_negative_mirror(write);
 	if (write->outbox_used)
 		ld_outbox_mirror(write);
 }
@@ -239,6 +242,8 @@ int ld_write_commit(struct ld_write *write)
 {
 	int rc = write_accounts(write), code;
 
+	if (rc == 0)
+		rc = ld_negative_save(write);
 	if (rc == 0 && write->outbox_used)
 		rc = ld_outbox_save(write);
 	if (rc == 0)
@@ -288,6 +293,7 @@ int ld_write_unlink(struct ld_write *write, const MDB_val *key, const MDB_val *r
 	cost = (int64_t)ld_entry_cost(&entry.head, row->mv_size, key->mv_size);
 	if (ld_write_account(write, key->mv_data, tenant_len, -1, -cost) != 0)
 		return LARDER_E_BUSY;
+	ld_negative_change(write, &entry.head, -1, (uint64_t)cost);
 	return remove_chunks(write, entry.head.chunk_id, entry.head.chunks + ld_entry_name_chunks(&entry.head));
 }
 

@@ -352,11 +352,12 @@ static struct ld_wire_answer to_codec(const struct ld_http_answer *answer, const
 	return (struct ld_wire_answer){
 		.body = answer->body, .len = answer->body_len, .is_json = answer->json, .no_store = answer->no_store || answer->no_cache,
 		.age_ms = answer->age_s < 0 ? -1 : answer->age_s * 1000, .max_age_s = answer->max_age_s,
-		.stale_while_revalidate_s = answer->stale_s, .created_ms = answer->created_ms < 0 ? 0 : answer->created_ms,
+		.stale_while_revalidate_s = answer->stale_s, .stale_if_error_s = answer->error_s, .created_ms = answer->created_ms < 0 ? 0 : answer->created_ms,
 		.hard_end_ms = answer->hard_end_ms < 0 ? 0 : answer->hard_end_ms,
 		.last_modified_ms = answer->last_modified_ms < 0 ? 0 : answer->last_modified_ms,
 		.flags = answer->flags < 0 ? 0 : (uint32_t)answer->flags, .etag = answer->etag[0] ? answer->etag : NULL,
-		.default_ttl_ms = have->default_ttl_ms, .default_stale_ms = have->default_stale_ms,
+		.default_ttl_ms = have->default_ttl_ms, .default_stale_ms = have->default_stale_ms, .default_error_ms = have->default_error_ms,
+		.want_error_window = have->want_error_window, .bad_tags = answer->bad_tags, .tag_count = answer->tag_count, .tags = answer->tags,
 	};
 }
 

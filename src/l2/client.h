@@ -99,7 +99,9 @@ struct ld_l2_end {
 /** Times for an answer that gives none, and what the caller has already. */
 struct ld_l2_have {
 	int64_t default_ttl_ms, default_stale_ms;
-	const struct ld_wire_value *copy; /* with its etag: asked for only if it differs; NULL = there is none */
+	const struct ld_wire_value *copy; /* with its etag and tags: asked for only if it differs; NULL = there is none */
+	int64_t default_error_ms;
+	int want_error_window;            /* 1: a value in its error window is LD_L2_HIT too, with left_ms and stale_left_ms 0 */
 };
 
 /**

@@ -35,6 +35,8 @@ enum ld_codec_result ld_codec_encode(enum ld_codec codec, const struct ld_wire_v
 
 	bounded.ttl_ms = bounded_ms(value->ttl_ms);
 	bounded.stale_ms = bounded_ms(value->stale_ms);
+	bounded.error_ms = bounded_ms(value->error_ms);
+	bounded.tag_count = value->tag_count < LD_WIRE_TAGS_MAX ? value->tag_count : LD_WIRE_TAGS_MAX;
 	if (bounded.ttl_ms == 0)
 		return LD_CODEC_UNKEPT;
 	return codec == LD_CODEC_JSON ? ld_codec_json_encode(&bounded, ret_body) : ld_codec_raw_encode(&bounded, ret_body);
@@ -87,33 +89,47 @@ static int64_t creation(const struct ld_wire_answer *answer, const struct ld_wir
 	return smaller(larger(created_ms, 0), now_ms);
 }
 
-/* The TTL, the stale window that goes with it, and how much of both is over. */
+/* The TTL, the windows that go with it, and how much of them is over. */
 static int64_t times(const struct ld_wire_answer *answer, const struct ld_wire_told *told, int64_t now_ms, struct ld_wire_value *value)
 {
 	int64_t created_ms = told->created_ms > 0 ? told->created_ms : answer->created_ms;
 
 	value->ttl_ms = told->ttl_ms;
 	value->stale_ms = told->stale_ms;
+	value->error_ms = told->error_ms;
 	if (told->ttl_ms < 0 && answer->max_age_s >= 0) {
 		value->ttl_ms = seconds_ms(answer->max_age_s);
 		value->stale_ms = larger(told->stale_ms, seconds_ms(answer->stale_while_revalidate_s));
+		value->error_ms = larger(told->error_ms, seconds_ms(answer->stale_if_error_s) - value->stale_ms);
 	} else if (told->ttl_ms < 0) {
 		value->ttl_ms = bounded_ms(answer->default_ttl_ms);
 		value->stale_ms = told->stale_ms >= 0 ? told->stale_ms : bounded_ms(answer->default_stale_ms);
+		value->error_ms = told->error_ms >= 0 ? told->error_ms : bounded_ms(answer->default_error_ms);
 		created_ms = created_ms > 0 ? created_ms : answer->last_modified_ms;
 	}
 	value->stale_ms = larger(value->stale_ms, 0);
+	value->error_ms = larger(value->error_ms, 0);
 	return larger(answer->age_ms, since_ms(created_ms, now_ms));
 }
 
 /*
  * Fill in everything about time. hard_end_ms of the value is what is known already.
  *
- *     created        ttl_ms          stale_ms
- *     |-----------------------------|---------------|
- *     |  age  |       left_ms       | stale_left_ms |      and the hard end cuts off what is behind it
+ *     created        ttl_ms          stale_ms        error_ms
+ *     |-----------------------------|---------------|---------------|
+ *     |  age  |       left_ms       | stale_left_ms | error_left_ms |      and the hard end cuts off what is behind it
  *            now
  */
+static void find_left(int64_t age_ms, int64_t room_ms, struct ld_wire_value *value)
+{
+	int64_t stale_end_ms = value->ttl_ms + value->stale_ms;
+
+	value->left_ms = smaller(larger(value->ttl_ms - age_ms, 0), room_ms);
+	value->stale_left_ms = smaller(larger(stale_end_ms - larger(age_ms, value->ttl_ms), 0), room_ms - value->left_ms);
+	value->error_left_ms = smaller(larger(stale_end_ms + value->error_ms - larger(age_ms, stale_end_ms), 0),
+	    room_ms - value->left_ms - value->stale_left_ms);
+}
+
 static enum ld_codec_result find_life(const struct ld_wire_answer *answer, const struct ld_wire_told *told, int64_t now_ms,
     struct ld_wire_value *value)
 {
@@ -121,15 +137,14 @@ static enum ld_codec_result find_life(const struct ld_wire_answer *answer, const
 
 	value->hard_end_ms = earlier_end(value->hard_end_ms, earlier_end(told->hard_end_ms, answer->hard_end_ms));
 	room_ms = value->hard_end_ms > 0 ? value->hard_end_ms - now_ms : INT64_MAX;
-	value->left_ms = smaller(larger(value->ttl_ms - age_ms, 0), larger(room_ms, 0));
-	value->stale_left_ms = larger(value->ttl_ms + value->stale_ms - larger(age_ms, value->ttl_ms), 0);
-	value->stale_left_ms = smaller(value->stale_left_ms, larger(room_ms, 0) - value->left_ms);
+	find_left(age_ms, larger(room_ms, 0), value);
 	value->created_ms = creation(answer, told, now_ms);
 	value->no_store = answer->no_store != 0;
 	if (room_ms <= 0)
 		return LD_CODEC_EXPIRED;
 	/* What is not to be kept has no life here: it is the answer to this call. */
-	return value->left_ms > 0 || value->stale_left_ms > 0 || value->no_store ? LD_CODEC_OK : LD_CODEC_EXPIRED;
+	return value->left_ms > 0 || value->stale_left_ms > 0 || value->no_store || (answer->want_error_window && value->error_left_ms > 0) ?
+	    LD_CODEC_OK : LD_CODEC_EXPIRED;
 }
 
 static void copy_etag(const struct ld_wire_answer *answer, struct ld_wire_value *value)
@@ -142,6 +157,13 @@ static void copy_etag(const struct ld_wire_answer *answer, struct ld_wire_value 
 	value->etag[len] = '\0';
 }
 
+static void copy_tags(const uint64_t *tags, uint32_t count, struct ld_wire_value *value)
+{
+	value->tag_count = count;
+	if (count > 0)
+		memcpy(value->tags, tags, sizeof(*tags) * count);
+}
+
 /* A wall clock before 1970 would turn the sums round. */
 static int64_t sane_now(int64_t now_ms)
 {
@@ -151,10 +173,14 @@ static int64_t sane_now(int64_t now_ms)
 enum ld_codec_result ld_codec_decode(const struct ld_wire_answer *answer, int64_t now_ms, size_t value_max,
     struct ld_wire_value *ret_value, const char **ret_why)
 {
-	struct ld_wire_told told = { .ttl_ms = -1, .stale_ms = -1 };
+	struct ld_wire_told told = LD_WIRE_TOLD_NOTHING;
 	struct ld_wire_value value = { 0 };
 	enum ld_codec_result result;
 
+	if (answer->bad_tags) {
+		*ret_why = "its X-Larder-Tags are not hashes";
+		return LD_CODEC_E_BODY;
+	}
 	if (answer->is_json)
 		result = ld_codec_json_decode(answer, value_max, &told, ret_why);
 	else
@@ -172,6 +198,10 @@ enum ld_codec_result ld_codec_decode(const struct ld_wire_answer *answer, int64_
 	value.memory = told.memory;
 	value.flags = told.has_flags ? told.flags : answer->flags;
 	copy_etag(answer, &value);
+	if (told.has_tags)
+		copy_tags(told.tags, told.tag_count, &value);
+	else
+		copy_tags(answer->tags, answer->tag_count, &value);
 	*ret_value = value;
 	return LD_CODEC_OK;
 }
@@ -184,15 +214,17 @@ void ld_wire_value_free(struct ld_wire_value *value)
 
 enum ld_codec_result ld_codec_renew(const struct ld_wire_answer *answer, int64_t now_ms, struct ld_wire_value *value)
 {
-	static const struct ld_wire_told nothing = { .ttl_ms = -1, .stale_ms = -1 };
+	static const struct ld_wire_told nothing = LD_WIRE_TOLD_NOTHING;
 	struct ld_wire_value renewed = *value;
-	enum ld_codec_result result = find_life(answer, &nothing, sane_now(now_ms), &renewed);
+	enum ld_codec_result result = answer->bad_tags ? LD_CODEC_EXPIRED : find_life(answer, &nothing, sane_now(now_ms), &renewed);
 
 	if (result != LD_CODEC_OK)
 		return result;
 	if (renewed.created_ms == 0)
 		renewed.created_ms = value->created_ms;
 	copy_etag(answer, &renewed);
+	if (answer->tag_count > 0)
+		copy_tags(answer->tags, answer->tag_count, &renewed);
 	*value = renewed;
 	return LD_CODEC_OK;
 }

@@ -2,11 +2,14 @@
 /**
  * Values on their way to L2 and back, in two forms (DESIGN decisions 21, 23):
  *
- *     JSON  {"value":V,"encoding":"base64","ttl":60.5,"stale":30,"created":1700000000000,"hard_end":1700000600000,"flags":7}
- *     raw   the bytes; Cache-Control: max-age=60, stale-while-revalidate=30; X-Larder-Created, X-Larder-Hard-End, X-Larder-Flags
+ *     JSON  {"value":V,"encoding":"base64","ttl":60.5,"stale":30,"stale_if_error":600,"created":1700000000000,"hard_end":1700000600000,"flags":7,
+ *            "tags":["0123456789abcdef"]}
+ *     raw   the bytes; Cache-Control: max-age=60, stale-while-revalidate=30, stale-if-error=630; X-Larder-Created, X-Larder-Hard-End,
+ *            X-Larder-Flags, X-Larder-Tags: 0123456789abcdef,...
  *
  * Which form a value is written in is a setting; an answer is read in the form that its content type says. In JSON, V is a string
- * where the value is UTF-8 without NUL, else base64 in a string. Times in JSON have milliseconds; those in raw whole seconds, rounded
+ * where the value is UTF-8 without NUL, else base64 in a string. In JSON the error window is told from the end of the stale window on, in raw, as RFC 5861
+ * has it, from the end of the TTL on. A tag is a keyed hash, 16 lower-case hex digits. Times in JSON have milliseconds; those in raw whole seconds, rounded
  * down, so that nothing lives longer there than it may.
  *
  * `now` and every time that ends a name of `created`, `hard_end` or `modified` is wall clock, milliseconds since 1970, 0 = not given.
@@ -40,10 +43,10 @@ struct ld_wire_header {
 };
 
 enum {
-	LD_WIRE_HEADERS_MAX = 5,
-	LD_WIRE_TEXT_MAX = 160,     /* of all texts that are not constants */
+	LD_WIRE_HEADERS_MAX = 6,
+	LD_WIRE_TEXT_MAX = 480,     /* of all texts that are not constants */
 	/** Most tags of a value. */
-	LD_WIRE_TAGS_MAX = 16,
+	LD_WIRE_TAGS_MAX = LD_HTTP_TAGS_MAX,
 	/** Deepest nesting of a JSON body. */
 	LD_WIRE_DEPTH_MAX = 64
 };
@@ -89,6 +92,7 @@ struct ld_wire_answer {
 	int64_t age_ms;             /* -1 not given */
 	int64_t max_age_s;          /* -1 not given */
 	int64_t stale_while_revalidate_s; /* -1 not given */
+	int64_t stale_if_error_s;   /* -1 not given */
 	int64_t created_ms;
 	int64_t hard_end_ms;
 	int64_t last_modified_ms;
@@ -96,6 +100,11 @@ struct ld_wire_answer {
 	const char *etag;           /* as ld_http_etag() gives it, or NULL */
 	int64_t default_ttl_ms;     /* the policy's times, for an answer that gives none; 0..LARDER_TTL_MAX_MS */
 	int64_t default_stale_ms;
+	int64_t default_error_ms;
+	int want_error_window;      /* 1: a value that is in its error window is taken too, with left_ms and stale_left_ms 0 */
+	int bad_tags;               /* 1: tags were given that are none: the value cannot be told from one that was invalidated */
+	uint32_t tag_count;         /* 0..LD_WIRE_TAGS_MAX */
+	const uint64_t *tags;
 };
 
 /**
@@ -116,12 +125,13 @@ size_t ld_codec_body_max(size_t value_max);
  *
  *   ttl      JSON's "ttl"; else max-age; else the default, and then Last-Modified does for a creation time that is not given. (With a
  *            max-age it does not: max-age counts from the answer on, and is less by its Age.)
- *   stale    given together with that ttl: "stale", stale-while-revalidate or the default
+ *   stale    given together with that ttl: "stale", stale-while-revalidate or the default; the error window likewise
+ *   tags     JSON's "tags", else the header's
  *   created  JSON's "created", else the header's; else Last-Modified, which then only dates the value. The future is taken as now.
  *   hard end the earlier one of JSON's and the header's
  *
  * Of JSON: null is as not given, but for the value; unknown fields do not count; "data" does for "value". A time or flag that is negative
- * or of a wrong type makes the body bad; a TTL or stale window above ten years is ten years. A V that is no string is taken as its text,
+ * or of a wrong type makes the body bad, and so do tags that are none, or more than LD_WIRE_TAGS_MAX, in either form; a TTL or stale window above ten years is ten years. A V that is no string is taken as its text,
  * without blanks, digit for digit. Duplicate keys, a key with \u0000, numbers above 1e308, half surrogates, invalid UTF-8, base64
  * that is not exactly what RFC 4648 writes, a nesting or tree beyond the bounds above: bad.
  *
@@ -139,9 +149,9 @@ void ld_wire_value_free(struct ld_wire_value *value);
 
 /**
  * The value that the caller has is still good (304): new times for it, from the headers, as ld_codec_decode() finds them. value has the
- * entry's hard_end_ms, created_ms and etag; the earlier hard end counts, and what the answer does not give stays. Its data is not touched.
+ * entry's hard_end_ms, created_ms, tags and etag; the earlier hard end counts, and what the answer does not give stays. Its data is not touched.
  *
- * Returns   LD_CODEC_OK; LD_CODEC_EXPIRED: nothing is left, and value is as it was
+ * Returns   LD_CODEC_OK; LD_CODEC_EXPIRED: nothing is left, or its tags are none; value is as it was
  */
 enum ld_codec_result ld_codec_renew(const struct ld_wire_answer *answer, int64_t now_ms, struct ld_wire_value *value);
 

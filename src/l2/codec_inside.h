@@ -8,18 +8,23 @@
 
 #include "l2/codec.h"
 
-/** A value's bytes, and what the body said of it. Zeroed but for ttl_ms and stale_ms, which are -1, = nothing. */
+/** A value's bytes, and what the body said of it. Zeroed but for ttl_ms, stale_ms and error_ms, which are -1, = nothing. */
 struct ld_wire_told {
 	const unsigned char *data;
 	size_t len;
 	void *memory;
 	int64_t ttl_ms;         /* -1 or 0..LARDER_TTL_MAX_MS */
 	int64_t stale_ms;       /* the same */
+	int64_t error_ms;       /* the same */
 	int64_t created_ms;
 	int64_t hard_end_ms;
 	uint32_t flags;
 	int has_flags;
+	int has_tags;
+	uint32_t tag_count;
+	uint64_t tags[LD_WIRE_TAGS_MAX];
 };
+#define LD_WIRE_TOLD_NOTHING { .ttl_ms = -1, .stale_ms = -1, .error_ms = -1 }
 
 /** value is in its bounds. Returns LD_CODEC_OK or LD_CODEC_E_NOMEM. */
 enum ld_codec_result ld_codec_json_encode(const struct ld_wire_value *value, struct ld_wire_body *ret_body);

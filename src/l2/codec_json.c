@@ -86,6 +86,27 @@ static int read_flags(const struct reading *reading)
 	return given;
 }
 
+/* As read_number(); -1 not a list of hashes, or too many of them. */
+static int read_tags(const struct reading *reading)
+{
+	const json_t *field = json_object_get(reading->root, "tags");
+	struct ld_wire_told *told = reading->told;
+
+	if (field == NULL || json_is_null(field))
+		return 0;
+	if (!json_is_array(field) || json_array_size(field) > LD_WIRE_TAGS_MAX)
+		return -1;
+	for (size_t i = 0; i < json_array_size(field); i++) {
+		const json_t *tag = json_array_get(field, i);
+
+		if (!json_is_string(tag) || ld_http_tag(json_string_value(tag), json_string_length(tag), &told->tags[i]) != 0)
+			return -1;
+	}
+	told->tag_count = (uint32_t)json_array_size(field);
+	told->has_tags = 1;
+	return 1;
+}
+
 static enum ld_codec_result read_fields(const struct reading *reading)
 {
 	struct ld_wire_told *told = reading->told;
@@ -94,6 +115,10 @@ static enum ld_codec_result read_fields(const struct reading *reading)
 		return bad(reading, "its ttl is not a number of seconds");
 	if (read_seconds(reading, "stale", &told->stale_ms) < 0)
 		return bad(reading, "its stale is not a number of seconds");
+	if (read_seconds(reading, "stale_if_error", &told->error_ms) < 0)
+		return bad(reading, "its stale_if_error is not a number of seconds");
+	if (read_tags(reading) < 0)
+		return bad(reading, "its tags are not hashes");
 	if (read_wall(reading, "created", &told->created_ms) < 0)
 		return bad(reading, "its created is not a time");
 	if (read_wall(reading, "hard_end", &told->hard_end_ms) < 0)

@@ -13,8 +13,8 @@
 #include "l2/base64.h"
 #include "l2/codec_inside.h"
 
-/* What follows the value: ,"encoding":"base64","ttl":315360000.001,"stale":...,"created":...,"hard_end":...,"flags":...} */
-enum { TAIL_SIZE = 224 };
+/* What follows the value: ,"encoding":"base64","ttl":315360000.001,"stale":...,"stale_if_error":...,"created":...,"hard_end":...,"flags":...,"tags":[...]} */
+enum { TAIL_SIZE = 272 + 19 * LD_WIRE_TAGS_MAX };
 static const char head[] = "{\"value\":\"";
 
 /* The letter behind the backslash, 'u' for one of six characters. */
@@ -83,18 +83,28 @@ static void add_seconds(struct ld_text *text, const char *name, int64_t ms)
 	ld_text_addf(text, ".%0*" PRId64, width, rest);
 }
 
+static void add_tags(struct ld_text *text, const struct ld_wire_value *value)
+{
+	for (uint32_t i = 0; i < value->tag_count; i++)
+		ld_text_addf(text, "%s\"%016" PRIx64 "\"", i == 0 ? ",\"tags\":[" : ",", value->tags[i]);
+	ld_text_add(text, value->tag_count > 0 ? "]" : "");
+}
+
 static void add_tail(struct ld_text *text, const struct ld_wire_value *value, int is_text)
 {
 	ld_text_add(text, is_text ? "\"" : "\",\"encoding\":\"base64\"");
 	add_seconds(text, "ttl", value->ttl_ms);
 	if (value->stale_ms > 0)
 		add_seconds(text, "stale", value->stale_ms);
+	if (value->error_ms > 0)
+		add_seconds(text, "stale_if_error", value->error_ms);
 	if (value->created_ms > 0)
 		ld_text_addf(text, ",\"created\":%" PRId64, value->created_ms);
 	if (value->hard_end_ms > 0)
 		ld_text_addf(text, ",\"hard_end\":%" PRId64, value->hard_end_ms);
 	if (value->flags != 0)
 		ld_text_addf(text, ",\"flags\":%" PRIu32, value->flags);
+	add_tags(text, value);
 	ld_text_add(text, "}");
 }
 

@@ -71,13 +71,18 @@ static enum ld_l2_outcome send_delete(struct ld_drain *drain, const struct ld_l2
 	return outcome == LD_L2_MISS ? LD_L2_HIT : outcome;
 }
 
+_Static_assert(sizeof(((struct ld_wire_value *)0)->tags) == sizeof(((struct ld_outbox_row *)0)->tags), "as many tags here as there");
+
 static enum ld_l2_outcome send_set(struct ld_drain *drain, const struct ld_l2_call *call, const struct ld_outbox_row *row)
 {
-	const struct ld_wire_value value = { .data = row->value, .len = row->len, .ttl_ms = row->ttl_ms, .stale_ms = row->stale_ms,
-		.created_ms = row->created_wall_ms, .hard_end_ms = row->hard_end_ms, .flags = row->flags };
+	struct ld_wire_value value = { .data = row->value, .len = row->len, .ttl_ms = row->ttl_ms, .stale_ms = row->stale_ms,
+		.created_ms = row->created_wall_ms, .hard_end_ms = row->hard_end_ms, .flags = row->flags,
+		.error_ms = row->error_ms, .tag_count = row->tag_count };
+	enum ld_l2_outcome outcome;
 	struct ld_l2_end end;
-	enum ld_l2_outcome outcome = ld_l2_put(drain->l2, call, &value, row->idempotency, &end);
 
+	memcpy(value.tags, row->tags, sizeof(value.tags));
+	outcome = ld_l2_put(drain->l2, call, &value, row->idempotency, &end);
 	/* Too short a life for the codec: then at least nothing older is left there. */
 	return outcome == LD_L2_UNKEPT ? send_delete(drain, call, row) : outcome;
 }

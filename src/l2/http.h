@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "base/text.h"
+#include "l2/http_text.h"
 
 /** Bounds. Lengths are without the NUL; headers are those of the caller, name, value and four bytes each. */
 #define LD_HTTP_URL_MAX 1024
@@ -123,7 +124,7 @@ const char *ld_http_outcome_name(enum ld_http_outcome outcome);
 
 /**
  * What came back. Fields of headers are -1 (numbers), 0 (yes or no) or empty where the header is missing, malformed or out of bounds. Where
- * one comes twice the more careful value counts: the larger Age, the smaller max-age and stale-while-revalidate, the older creation, the
+ * one comes twice the more careful value counts: the larger Age, the smaller max-age and windows, the older creation, the
  * earlier end, the longer Retry-After; of ETag and X-Larder-Flags the first. Interim answers (1xx) and trailers are passed over.
  */
 struct ld_http_answer {
@@ -134,11 +135,15 @@ struct ld_http_answer {
 	int64_t age_s;              /* Age */
 	int64_t max_age_s;          /* Cache-Control: max-age */
 	int64_t stale_s;            /* Cache-Control: stale-while-revalidate */
+	int64_t error_s;            /* Cache-Control: stale-if-error */
 	int64_t last_modified_ms;   /* Last-Modified, since 1970 */
 	int64_t created_ms;         /* X-Larder-Created, since 1970 */
 	int64_t hard_end_ms;        /* X-Larder-Hard-End, since 1970 */
 	int64_t retry_after_ms;     /* Retry-After from now on, 0..LD_HTTP_RETRY_AFTER_MAX_MS; seconds or a date */
 	int64_t flags;              /* X-Larder-Flags, 0..2^32-1 */
+	uint64_t tags[LD_HTTP_TAGS_MAX]; /* X-Larder-Tags, of all lines together */
+	uint32_t tag_count;
+	uint8_t bad_tags;           /* 1: such a line was malformed, or there were too many tags: it is not as if there was none */
 	uint8_t no_store;           /* Cache-Control */
 	uint8_t no_cache;
 	uint8_t json;               /* Content-Type: application/json, or ...+json */

@@ -114,6 +114,8 @@ static void take_directive(struct ld_http_answer *answer, struct span directive)
 		keep_smaller(&answer->max_age_s, seconds(value));
 	else if (is_word(name, "stale-while-revalidate"))
 		keep_smaller(&answer->stale_s, seconds(value));
+	else if (is_word(name, "stale-if-error"))
+		keep_smaller(&answer->error_s, seconds(value));
 }
 
 /* Directives with commas between them; a comma inside quotes is part of an argument. */
@@ -199,6 +201,8 @@ static void take_field(struct ld_http_receipt *receipt, struct span name, struct
 		keep_smaller(&answer->hard_end_ms, number(value, STAMP_MAX_MS, -1));
 	else if (is_word(name, "x-larder-flags") && answer->flags < 0)
 		answer->flags = number(value, UINT32_MAX, -1);
+	else if (is_word(name, "x-larder-tags"))
+		answer->bad_tags |= ld_http_tags(value.at, value.len, answer->tags, &answer->tag_count) != 0;
 }
 
 /* A new block begins: whatever an interim answer said is forgotten. */
@@ -208,9 +212,10 @@ static void begin_block(struct ld_http_receipt *receipt, struct span line)
 	size_t left = space != NULL ? line.len - (size_t)(space - line.at) - 1 : 0;
 	struct ld_http_answer *answer = receipt->answer;
 
-	answer->age_s = answer->max_age_s = answer->stale_s = answer->last_modified_ms = -1;
+	answer->age_s = answer->max_age_s = answer->stale_s = answer->error_s = answer->last_modified_ms = -1;
 	answer->created_ms = answer->hard_end_ms = answer->retry_after_ms = answer->flags = -1;
-	answer->no_store = answer->no_cache = answer->json = 0;
+	answer->no_store = answer->no_cache = answer->json = answer->bad_tags = 0;
+	answer->tag_count = 0;
 	answer->etag[0] = '\0';
 	receipt->length = -1;
 	receipt->chunked = receipt->encoded = 0;

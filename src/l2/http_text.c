@@ -190,6 +190,44 @@ int ld_http_number(const char *text, size_t len, uint64_t max, uint64_t *ret_num
 	return 0;
 }
 
+/* Tags */
+
+int ld_http_tag(const char *text, size_t len, uint64_t *ret_tag)
+{
+	uint64_t tag = 0;
+
+	if (len != 16)
+		return -1;
+	for (size_t i = 0; i < len; i++) {
+		int letter = text[i] >= 'a' && text[i] <= 'f';
+
+		if (!is_digit(text[i]) && !letter)
+			return -1;
+		tag = tag << 4 | (uint64_t)(letter ? text[i] - 'a' + 10 : text[i] - '0');
+	}
+	*ret_tag = tag;
+	return 0;
+}
+
+int ld_http_tags(const char *text, size_t len, uint64_t tags[LD_HTTP_TAGS_MAX], uint32_t *count)
+{
+	uint32_t used = *count;
+
+	for (size_t at = 0; at <= len; at++) {
+		const char *comma = at < len ? memchr(text + at, ',', len - at) : NULL;
+		size_t part_len = comma != NULL ? (size_t)(comma - text) - at : len - at;
+		const char *part = text + at;
+
+		at += part_len;
+		part = trim(part, &part_len);
+		if (used == LD_HTTP_TAGS_MAX || ld_http_tag(part, part_len, &tags[used]) != 0)
+			return -1;
+		used++;
+	}
+	*count = used;
+	return 0;
+}
+
 int ld_http_retry_after(const char *text, size_t len, int64_t now_ms, int64_t *ret_ms)
 {
 	int64_t s, at_ms, wait_ms;

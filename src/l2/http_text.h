@@ -19,6 +19,8 @@
 #define LD_HTTP_SECONDS_MAX INT64_C(2147483648)
 /** An entity tag with its quotes, `W/` and a NUL; longer ones are refused. */
 enum { LD_HTTP_ETAG_SIZE = 128 };
+/** Most tags of a value. */
+enum { LD_HTTP_TAGS_MAX = 16 };
 
 /**
  * What all Cache-Control headers of an answer say together. Begin with LD_HTTP_CACHE_CONTROL_INIT. Seconds: 0..LD_HTTP_SECONDS_MAX, or
@@ -48,6 +50,15 @@ int ld_http_age(const char *text, size_t len, int64_t *ret_s);
 
 /** Digits and nothing else, at most max: X-Larder-Created, X-Larder-Hard-End, X-Larder-Flags, Content-Length. Returns 0 or -1. */
 int ld_http_number(const char *text, size_t len, uint64_t max, uint64_t *ret_number);
+
+/** A tag's hash: 16 hex digits in lower case, nothing else. Returns 0 or -1. */
+int ld_http_tag(const char *text, size_t len, uint64_t *ret_tag);
+
+/**
+ * X-Larder-Tags: tags with commas between them, added to the *count that are there already, LD_HTTP_TAGS_MAX in all. Returns 0; -1 one is none, or there
+ * are too many: *count is as it was.
+ */
+int ld_http_tags(const char *text, size_t len, uint64_t tags[LD_HTTP_TAGS_MAX], uint32_t *count);
 
 /**
  * A date in any of the three forms of RFC 9110, 5.6.7 (Last-Modified, Date): milliseconds since 1970, never negative. now_ms (wall)

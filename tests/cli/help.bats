@@ -90,7 +90,7 @@ verbs() {
 	exits 2 larder dump --format xml
 	contains "$stderr" "expected one of table|jsonl|csv"
 	exits 2 larder dump --state fresh,rotten
-	contains "$stderr" "fresh|stale|expired|cleared|damaged|any"
+	contains "$stderr" "fresh|stale|expired|cleared|damaged|error|any"
 	exits 2 larder dump --json --format csv
 	contains "$stderr" "contradict"
 }

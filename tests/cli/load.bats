@@ -10,12 +10,12 @@ key() {
 
 # What differs between two caches with the same entries: times, where they are stored, how often they were asked for.
 normal() {
-	sed -E 's/"(stored_bytes|created_ms|expires_ms|dead_ms|age_ms|fresh_ms|left_ms|hits_estimate|sequence)":-?[0-9]+,?//g' | sort
+	sed -E 's/"(stored_bytes|created_ms|expires_ms|stale_end_ms|dead_ms|age_ms|fresh_ms|left_ms|error_left_ms|hits_estimate|sequence)":-?[0-9]+,?//g' | sort
 }
 
 fill() {
 	printf 'a\0b\n\377' | larder set --flags 0xfffffffe acme named bytes
-	larder set --hard-end 2099-01-02T03:04:05Z --ttl 2h --stale 3h acme named token abc
+	larder set --hard-end 2099-01-02T03:04:05Z --ttl 2h --stale 3h --stale-if-error 4h --tags red,blue acme named token abc
 	larder set --hex acme named 00ff01 'a name of bytes'
 	larder set --absent --ttl 1h acme named nobody
 	larder set acme secret hidden 'no name is kept'
@@ -54,7 +54,11 @@ fill() {
 	larder clear --all
 	exits 0 larder load "$BATS_TEST_TMPDIR/dump"
 	after=$(larder dump --json --tenant acme | grep '"name":"token"')
-	for field in expires_ms dead_ms; do
+	equal $(($(json .dead_ms <<< "$after") - $(json .stale_end_ms <<< "$after"))) 14400000
+	equal $(($(json .error_left_ms <<< "$after") - $(json .left_ms <<< "$after"))) 14400000
+	[[ $(json .tags.0 <<< "$after") =~ ^[0-9a-f]{16}$ && $(json .tags.1 <<< "$after") =~ ^[0-9a-f]{16}$ ]]
+	equal "$(json .tags.0 <<< "$after")" "$(json .tags.0 <<< "$before")"
+	for field in expires_ms stale_end_ms dead_ms; do
 		difference=$(($(json .$field <<< "$after") - $(json .$field <<< "$before")))
 		between "$difference" -50 50
 	done
@@ -256,4 +260,37 @@ bad() {
 		equal "$(json .complete < "$BATS_TEST_TMPDIR/load.out")" false
 		contains "$(cat "$BATS_TEST_TMPDIR/load.err")" "interrupted"
 	done
+}
+
+@test "an entry in its error window is dumped and comes back; a dump from before there was one loads" {
+	larder set --ttl 1ms --stale 0 --stale-if-error 1h acme named broken value
+	exits 1 larder get acme named broken
+	larder dump --json --values hex > "$BATS_TEST_TMPDIR/dump"
+	equal "$(json .state < "$BATS_TEST_TMPDIR/dump")" error
+	larder clear --all
+	exits 0 larder load "$BATS_TEST_TMPDIR/dump"
+	contains "$output" "1 stored"
+	exits 1 larder get acme named broken
+	equal "$(larder dump --json --state error | wc -l)" 1
+	equal "$(larder dump --json --state fresh,stale | wc -l)" 0
+	# Its stale window ended where it died.
+	now=$(date +%s%3N)
+	printf '{"v":1,"tenant":"acme","space":"named","key":"%s","expires_ms":%s,"dead_ms":%s,"fresh_ms":1,"left_ms":1,"value":"x"}\n' \
+		"$(key 7)" $((now + 60000)) $((now + 90000)) > "$BATS_TEST_TMPDIR/old"
+	exits 0 larder load "$BATS_TEST_TMPDIR/old"
+	line=$(larder dump --json | grep "$(key 7)")
+	equal "$(json .dead_ms <<< "$line")" "$(json .stale_end_ms <<< "$line")"
+	between $(($(json .dead_ms <<< "$line") - now)) 89900 90100
+}
+
+@test "tags of a dump are checked" {
+	for tags in '"red"' '["red"]' '["0123456789ABCDEF"]' '[1]' '["0123456789abcde"]' \
+		"[$(printf '"0123456789abcdef",%.0s' {1..16})\"0123456789abcdef\"]"; do
+		printf '{"v":1,"tenant":"acme","space":"named","key":"%s","fresh_ms":60000,"left_ms":60000,"value":"x","tags":%s}\n' "$(key 1)" "$tags" > "$BATS_TEST_TMPDIR/dump"
+		exits 2 larder load --remaining "$BATS_TEST_TMPDIR/dump"
+		contains "$stderr" "tags"
+	done
+	exits 2 larder set --tags 'a b' acme named x y
+	exits 2 larder set --tags a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q acme named x y
+	contains "$stderr" "--tags"
 }

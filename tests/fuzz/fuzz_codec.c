@@ -41,10 +41,13 @@ static void check_life(const struct ld_wire_value *value)
 	require(value->stale_ms >= 0 && value->stale_ms <= LARDER_TTL_MAX_MS, "stale window");
 	require(value->left_ms >= 0 && value->left_ms <= value->ttl_ms, "left of the TTL");
 	require(value->stale_left_ms >= 0 && value->stale_left_ms <= value->stale_ms, "left of the stale window");
+	require(value->error_ms >= 0 && value->error_ms <= LARDER_TTL_MAX_MS, "error window");
+	require(value->error_left_ms >= 0 && value->error_left_ms <= value->error_ms, "left of the error window");
 	require(value->left_ms + value->stale_left_ms > 0, "something is left");
+	require(value->tag_count <= LD_WIRE_TAGS_MAX, "tags");
 	require(value->created_ms >= 0 && value->created_ms <= NOW_MS, "creation");
 	if (value->hard_end_ms != 0)
-		require(NOW_MS + value->left_ms + value->stale_left_ms <= value->hard_end_ms, "hard end");
+		require(NOW_MS + value->left_ms + value->stale_left_ms + value->error_left_ms <= value->hard_end_ms, "hard end");
 	require(value->etag[0] == '\0' && !value->no_store, "what was not given");
 }
 
@@ -63,6 +66,8 @@ static void check_json(const struct ld_wire_value *value)
 	require(again.len == value->len && memcmp(again.data, value->data, value->len) == 0, "bytes");
 	require(again.ttl_ms == value->ttl_ms && again.stale_ms == value->stale_ms && again.created_ms == value->created_ms, "times");
 	require(again.left_ms == value->left_ms && again.stale_left_ms == value->stale_left_ms, "what is left");
+	require(again.error_ms == value->error_ms && again.error_left_ms == value->error_left_ms, "error window");
+	require(again.tag_count == value->tag_count && memcmp(again.tags, value->tags, 8 * (size_t)value->tag_count) == 0, "tags as written");
 	require(again.hard_end_ms == value->hard_end_ms && again.flags == value->flags, "hard end, flags");
 	ld_wire_value_free(&again);
 	ld_wire_body_free(&body);

@@ -26,7 +26,7 @@ static void require(int holds, const char *what)
 
 static void check_head(const char *path, const char *tenant, const char *field)
 {
-	const struct l2d_headers headers = { .cache_control = field, .created = tenant, .flags = tenant };
+	const struct l2d_headers headers = { .cache_control = field, .created = tenant, .flags = tenant, .tags = strchr(field, ',') ? field : NULL };
 	struct l2d_route route;
 	struct l2d_value value = { 0 };
 	const char *why = NULL;
@@ -37,7 +37,7 @@ static void check_head(const char *path, const char *tenant, const char *field)
 		require(route.key_len >= 1 && route.key_len <= L2D_KEY_MAX && strlen(route.tenant) >= 1, "a route has a key and a tenant");
 	rc = l2d_raw_read(&headers, 1000, &value, &why);
 	if (rc >= 0)
-		require(value.ttl_ms >= 0 && value.ttl_ms <= LARDER_TTL_MAX_MS && value.stale_ms >= 0, "times are inside their bounds");
+		require(value.ttl_ms >= 0 && value.ttl_ms <= LARDER_TTL_MAX_MS && value.stale_ms >= 0 && value.error_ms >= 0, "times are inside their bounds");
 	require(l2d_codec_accepted(field, L2D_RAW) <= L2D_JSON, "a codec is one of ours");
 	require(!l2d_value_etag_in(field, "\"0123456789abcdefr\"") || strpbrk(field, "*0") != NULL, "a tag is found where it is");
 }
@@ -46,7 +46,8 @@ static int same(const struct l2d_value *one, const struct l2d_value *other)
 {
 	return one->len == other->len && memcmp(one->data, other->data, one->len) == 0 && one->ttl_ms == other->ttl_ms &&
 	       one->stale_ms == other->stale_ms && one->created_ms == other->created_ms && one->hard_end_ms == other->hard_end_ms &&
-	       one->flags == other->flags;
+	       one->flags == other->flags && one->error_ms == other->error_ms && one->tag_count == other->tag_count &&
+	       memcmp(one->tags, other->tags, 8 * (size_t)one->tag_count) == 0;
 }
 
 static void check_body(const char *text, size_t len)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Workers that set, get, add, touch and delete, killed at random times and at every fault point: no wrong value, no hang, and everything that the
+ * Workers that set, get, add, touch, delete and invalidate by tag, killed at random times and at every fault point: no wrong value, no hang, and everything that the
  * dead held comes back.
  *
  * Each key has one writer, so there is an exact bound for what a get may return: `floor` is the version below which nothing may be served, raised
- * when a set or a delete has returned. A reader takes the floor before it asks. What a killed writer was storing may be there or not.
+ * when a set, a delete or the invalidation of the key's tag has returned. A reader takes the floor before it asks. What a killed writer was storing may be there or not.
  *
  *   kind of point   how it is reached
  *   WORK            by workers at work
@@ -71,6 +71,8 @@ static const struct {
 	[LD_FAULT_evict_removed] = { WORK, NULL },
 	[LD_FAULT_sweep_removed] = { WORK, NULL },
 	[LD_FAULT_clear_hidden] = { WORK, NULL },
+	[LD_FAULT_tag_invalidated] = { WORK, NULL },
+	[LD_FAULT_tag_hidden] = { WORK, NULL },
 	[LD_FAULT_clear_forgotten] = { SELDOM, NULL },
 	[LD_FAULT_keeper_round] = { WORK, NULL },
 	[LD_FAULT_sketch_halving] = { SELDOM, NULL },
@@ -108,7 +110,7 @@ static const struct {
 /* What the workers share beside the cache. */
 struct board {
 	_Atomic int stop;
-	_Atomic uint64_t gets, hits, sets, sets_dropped, deletes, adds, exists, touches, clears;
+	_Atomic uint64_t gets, hits, sets, sets_dropped, deletes, adds, exists, touches, clears, invalidations;
 	_Atomic uint64_t next[KEYS];      /* version to be stored next; written by the key's writer only */
 	_Atomic uint64_t floor[KEYS];     /* nothing below it may be served */
 };
@@ -160,6 +162,13 @@ static void get_one(struct worker *worker, unsigned key)
 	larder_value_free(&value);
 }
 
+/* Each key has a tag of its own, and its values are stored under that and another one. */
+static const char *tag_of(unsigned key, char tag[16])
+{
+	(void)snprintf(tag, 16, "tag-%u", key);
+	return tag;
+}
+
 static void raise_floor(unsigned key, uint64_t version)
 {
 	atomic_store(&board->floor[key], version);
@@ -171,18 +180,23 @@ static void put_one(struct worker *worker, unsigned key, int only_new)
 	size_t len = sample_len(&worker->random, SAMPLE_MIN, VALUE_MAX);
 	char name[16];
 	size_t name_len = name_of(key, name);
+	char tag[16];
+	const char *tags[] = { "all", tag_of(key, tag) };
+	struct larder_store store = LARDER_STORE_INIT;
 	int rc;
 
+	store.tags = tags;
+	store.tag_count = 2;
 	sample_fill(worker->value, len, key, version);
 	if (!only_new) {
-		rc = larder_set(tenant_of(worker, key), "kill", name, name_len, worker->value, len, NULL, NULL);
+		rc = larder_set(tenant_of(worker, key), "kill", name, name_len, worker->value, len, &store, NULL);
 		TEAM_CHECK(rc == 0 || rc == LARDER_UNAVAILABLE);
 		/* A set that was dropped leaves nothing older either. */
 		raise_floor(key, version);
 		atomic_fetch_add(rc == 0 ? &board->sets : &board->sets_dropped, 1);
 		return;
 	}
-	rc = larder_add(tenant_of(worker, key), "kill", name, name_len, worker->value, len, NULL, NULL);
+	rc = larder_add(tenant_of(worker, key), "kill", name, name_len, worker->value, len, &store, NULL);
 	TEAM_CHECK(rc == 0 || rc == LARDER_EXISTS || rc == LARDER_E_BUSY || rc == LARDER_E_FULL);
 	if (rc == 0)
 		raise_floor(key, version);
@@ -198,6 +212,19 @@ static void delete_one(struct worker *worker, unsigned key)
 	TEAM_CHECK(rc == 0 || rc == LARDER_MISS || rc == LARDER_E_BUSY || rc == LARDER_E_FULL);
 	raise_floor(key, version);
 	atomic_fetch_add(&board->deletes, 1);
+}
+
+/* Done or not, nothing older is served. */
+static void invalidate_one(struct worker *worker, unsigned key)
+{
+	uint64_t version = atomic_fetch_add(&board->next[key], 1) + 1;
+	char text[16];
+	const char *tag = tag_of(key, text);
+	int rc = larder_invalidate_tags(tenant_of(worker, key), &tag, 1, NULL);
+
+	TEAM_CHECK(rc == 0 || rc == LARDER_E_BUSY || rc == LARDER_E_FULL);
+	raise_floor(key, version);
+	atomic_fetch_add(&board->invalidations, 1);
 }
 
 static void touch_one(struct worker *worker, unsigned key)
@@ -240,8 +267,10 @@ static void do_something(struct worker *worker)
 		put_one(worker, own, 0);
 	else if (what < 86)
 		put_one(worker, own, 1);
-	else if (what < 92)
+	else if (what < 90)
 		delete_one(worker, own);
+	else if (what < 92)
+		invalidate_one(worker, own);
 	else if (what < 97)
 		touch_one(worker, own);
 	else
@@ -487,10 +516,10 @@ static void test_workers_are_killed(void **state)
 	atomic_store(&board->stop, 1);
 	for (unsigned i = 0; i < WORKERS; i++)
 		team_join(pids[i]);
-	print_message("# %llu kills; %llu gets, %llu hits, %llu sets, %llu dropped, %llu deletes, %llu adds, %llu not, %llu clears\n",
+	print_message("# %llu kills; %llu gets, %llu hits, %llu sets, %llu dropped, %llu deletes, %llu adds, %llu not, %llu clears, %llu tags\n",
 	    (unsigned long long)kills, (unsigned long long)board->gets, (unsigned long long)board->hits, (unsigned long long)board->sets,
 	    (unsigned long long)board->sets_dropped, (unsigned long long)board->deletes, (unsigned long long)board->adds,
-	    (unsigned long long)board->exists, (unsigned long long)board->clears);
+	    (unsigned long long)board->exists, (unsigned long long)board->clears, (unsigned long long)board->invalidations);
 	/* It was at work, and not merely degraded. */
 	assert_true(board->hits > 1000 && board->hits > board->gets / 20);
 	assert_true(board->sets > 1000 && board->sets_dropped < board->sets / 4);

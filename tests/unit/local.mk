@@ -240,6 +240,12 @@ tests_unit_test_http_answer_fault_SOURCES = tests/unit/test_http_answer.c $(faul
 tests_unit_test_http_answer_fault_CPPFLAGS = $(http_fault_cppflags)
 tests_unit_test_http_answer_fault_LDADD = $(fault_libs) $(fault_server_libs)
 
+unit_tests += tests/unit/test_codec_tags tests/unit/test_codec_tags-fault
+tests_unit_test_codec_tags_CPPFLAGS = $(http_cppflags)
+tests_unit_test_codec_tags_fault_SOURCES = tests/unit/test_codec_tags.c
+tests_unit_test_codec_tags_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_codec_tags_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_http_config tests/unit/test_http_config-fault
 tests_unit_test_http_config_SOURCES = tests/unit/test_http_config.c $(fault_server_lib)
 tests_unit_test_http_config_CPPFLAGS = $(http_cppflags)
@@ -272,6 +278,11 @@ tests_unit_test_fill_fault_LDADD = $(fault_libs)
 
 # What tools and health checks see of the second level.
 EXTRA_DIST += tests/unit/second.h
+
+unit_tests += tests/unit/test_negative tests/unit/test_negative-fault
+tests_unit_test_negative_fault_SOURCES = tests/unit/test_negative.c
+tests_unit_test_negative_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_negative_fault_LDADD = $(fault_libs)
 
 unit_tests += tests/unit/test_tags tests/unit/test_tags-fault
 tests_unit_test_tags_fault_SOURCES = tests/unit/test_tags.c

@@ -254,7 +254,7 @@ static void other_bodies(void **state)
 		ROW("{\"data\":\"x\"}", "x"),
 		ROW("{\"data\":\"x\",\"value\":\"y\"}", "y"),
 		ROW("{\"value\":\"x\",\"ttl\":null,\"stale\":null,\"created\":null,\"hard_end\":null,\"flags\":null,\"encoding\":null}", "x"),
-		ROW("{\"value\":\"x\",\"other\":{\"value\":\"z\"},\"tags\":[\"value\"],\"Value\":1,\"TTL\":\"no\"}", "x"),
+		ROW("{\"value\":\"x\",\"other\":{\"value\":\"z\"},\"labels\":[\"value\"],\"Value\":1,\"TTL\":\"no\"}", "x"),
 		ROW("{\"value\":\"\\u0000a\\u0000\"}", "\0a\0"),
 		ROW("{\"value\":\"\\u20ac\\ud83d\\ude00\\/\"}", "\xe2\x82\xac\xf0\x9f\x98\x80/"),
 		ROW("{\"value\":\"AP8=\",\"encoding\":\"base64\"}", "\0\xff"),

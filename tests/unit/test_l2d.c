@@ -138,6 +138,34 @@ static void test_bearer(void **state)
 
 /* ---- the raw codec ---- */
 
+static int raw_tags(const char *tags, struct l2d_value *ret_value)
+{
+	const struct l2d_headers headers = { .tags = tags };
+	const char *why;
+
+	*ret_value = (struct l2d_value){ .len = 5 };
+	return l2d_raw_read(&headers, 7000, ret_value, &why);
+}
+
+static void test_raw_tags(void **state)
+{
+	static const char *const bad[] = { "", ",", "0123456789abcdef,", "0123456789ABCDEF", "0123456789abcde", "0123456789abcdef 0123456789abcdef" };
+	struct l2d_value value;
+	char text[19 * L2D_TAGS_MAX + 1], list[17 * 17 + 1] = "";
+
+	(void)state;
+	assert_int_equal(raw_tags(" 0123456789abcdef ,fedcba9876543210 ", &value), 0);
+	assert_true(value.tag_count == 2 && value.tags[0] == UINT64_C(0x0123456789abcdef) && value.tags[1] == UINT64_C(0xfedcba9876543210));
+	assert_int_equal(l2d_tags_write(&value, "", text, sizeof(text)), 33);
+	assert_string_equal(text, "0123456789abcdef,fedcba9876543210");
+	for (size_t i = 0; i < LENGTH(bad); i++)
+		assert_int_equal(raw_tags(bad[i], &value), LARDER_E_USAGE);
+	for (int i = 0; i < 17; i++) {
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s0123456789abcdef", i ? "," : "");
+		assert_int_equal(raw_tags(list, &value), i < 16 ? 0 : LARDER_E_USAGE);
+	}
+}
+
 static int raw(const char *cache_control, const char *created, struct l2d_value *ret_value)
 {
 	const struct l2d_headers headers = { .cache_control = cache_control, .created = created };
@@ -174,6 +202,14 @@ static void test_raw_times(void **state)
 	assert_int_equal(raw("max-age=1.5", NULL, &value), LARDER_E_TTL);
 	assert_int_equal(raw(NULL, "253402300800000", &value), LARDER_E_TTL);
 	assert_int_equal(raw(NULL, "", &value), LARDER_E_TTL);
+	/* RFC 5861 counts both windows from the end of the TTL. */
+	assert_int_equal(raw("max-age=60, stale-if-error=30, stale-while-revalidate=5", NULL, &value), 0);
+	assert_true(value.stale_ms == 5000 && value.error_ms == 25000);
+	l2d_raw_freshness(&value, text, sizeof(text));
+	assert_string_equal(text, "max-age=60, stale-while-revalidate=5, stale-if-error=30");
+	assert_int_equal(raw("max-age=60, stale-if-error=30, stale-while-revalidate=50", NULL, &value), 0);
+	assert_true(value.stale_ms == 50000 && value.error_ms == 0);
+	assert_int_equal(raw("max-age=60, stale-if-error=x", NULL, &value), LARDER_E_TTL);
 	value.ttl_ms = 1999, value.stale_ms = 999;
 	l2d_raw_freshness(&value, text, sizeof(text));
 	assert_string_equal(text, "max-age=1");
@@ -213,6 +249,10 @@ static void test_envelopes(void **state)
 		{ "{\"value\":\"\"}", "{\"value\":\"\",\"ttl\":1}" },
 		{ " { \"ttl\" : 2.5 , \"value\" : \"a\" } ", "{\"value\":\"a\",\"ttl\":2.5}" },
 		{ "{\"value\":\"a\",\"ttl\":0.001,\"stale\":0.25}", "{\"value\":\"a\",\"ttl\":0.001,\"stale\":0.25}" },
+		{ "{\"value\":\"a\",\"tags\":[\"0123456789abcdef\",\"fedcba9876543210\"],\"stale_if_error\":9.5,\"stale\":1}",
+		    "{\"value\":\"a\",\"ttl\":1,\"stale\":1,\"stale_if_error\":9.5,\"tags\":[\"0123456789abcdef\",\"fedcba9876543210\"]}" },
+		{ "{\"value\":\"a\",\"tags\":[],\"stale_if_error\":0}", "{\"value\":\"a\",\"ttl\":1}" },
+		{ "{\"value\":\"a\",\"tags\":null,\"stale_if_error\":null}", "{\"value\":\"a\",\"ttl\":1}" },
 		{ "{\"value\":\"a\",\"ttl\":1e1,\"created\":0}", "{\"value\":\"a\",\"ttl\":10,\"created\":0}" },
 		{ "{\"value\":\"a\",\"ttl\":null,\"created\":null,\"encoding\":null}", "{\"value\":\"a\",\"ttl\":1}" },
 		{ "{\"value\":\"\\u0001\\b\\/\\ud83d\\ude00\\u007f\"}", "{\"value\":\"\\u0001\\b/\xf0\x9f\x98\x80\x7f\",\"ttl\":1}" },
@@ -241,6 +281,9 @@ static void test_envelopes(void **state)
 	}
 }
 
+#define FOUR "\"0123456789abcdef\",\"0123456789abcdef\",\"0123456789abcdef\",\"0123456789abcdef\","
+#define SEVENTEEN FOUR FOUR FOUR FOUR "\"0123456789abcdef\""
+
 static void test_envelopes_refused(void **state)
 {
 	static const struct { const char *in; int result; } cases[] = {
@@ -250,6 +293,9 @@ static void test_envelopes_refused(void **state)
 		{ "{\"value\":\"YR==\",\"encoding\":\"base64\"}", LARDER_E_USAGE }, { "{\"value\":[],\"encoding\":\"base64\"}", LARDER_E_USAGE },
 		{ "{\"value\":\"a\",\"ttl\":-0.1}", LARDER_E_TTL }, { "{\"value\":\"a\",\"ttl\":315360000.1}", LARDER_E_TTL },
 		{ "{\"value\":\"a\",\"stale\":-1}", LARDER_E_TTL }, { "{\"value\":\"a\",\"hard_end\":1e300}", LARDER_E_TTL },
+		{ "{\"value\":\"a\",\"stale_if_error\":-1}", LARDER_E_TTL }, { "{\"value\":\"a\",\"tags\":\"0123456789abcdef\"}", LARDER_E_USAGE },
+		{ "{\"value\":\"a\",\"tags\":[\"0123456789ABCDEF\"]}", LARDER_E_USAGE }, { "{\"value\":\"a\",\"tags\":[\"0123456789abcde\"]}", LARDER_E_USAGE },
+		{ "{\"value\":\"a\",\"tags\":[1]}", LARDER_E_USAGE }, { "{\"value\":\"a\",\"tags\":[" SEVENTEEN "]}", LARDER_E_USAGE },
 		{ "{\"value\":\"a\",\"flags\":-1}", LARDER_E_USAGE }, { "{\"value\":\"a\",\"created\":\"now\"}", LARDER_E_USAGE },
 	};
 
@@ -306,9 +352,12 @@ static void test_kept_and_read_again(void **state)
 {
 	unsigned char kept[L2D_HEAD_SIZE + 3];
 	struct l2d_value value = { .data = "abc", .len = 3, .created_ms = 1700000000123, .ttl_ms = LARDER_TTL_MAX_MS, .stale_ms = 5,
-		.hard_end_ms = 9700000000000, .flags = UINT32_MAX, .codec = L2D_JSON, .content = L2D_CONTENT_JSON | L2D_CONTENT_DATED }, back;
+		.hard_end_ms = 9700000000000, .flags = UINT32_MAX, .codec = L2D_JSON, .content = L2D_CONTENT_JSON | L2D_CONTENT_DATED, .error_ms = 7,
+		.tag_count = 16 }, back;
 
 	(void)state;
+	for (unsigned i = 0; i < 16; i++)
+		value.tags[i] = UINT64_C(0x0123456789abcdef) * (i + 1);
 	l2d_value_pack(&value, kept);
 	memcpy(kept + L2D_HEAD_SIZE, "abc", 3);
 	assert_int_equal(l2d_value_unpack(kept, sizeof(kept), &back), 0);
@@ -324,7 +373,12 @@ static void test_kept_and_read_again(void **state)
 	assert_int_equal(back.content, value.content);
 	assert_int_equal(back.hash, value.hash);
 	assert_int_equal(l2d_value_unpack(kept, L2D_HEAD_SIZE - 1, &back), -1);
-	kept[3] = '2';
+	assert_int_equal(back.error_ms, 7);
+	assert_true(back.tag_count == 16 && memcmp(back.tags, value.tags, sizeof(value.tags)) == 0);
+	kept[6] = 17;
+	assert_int_equal(l2d_value_unpack(kept, sizeof(kept), &back), -1);
+	kept[6] = 16;
+	kept[3] = '1';
 	assert_int_equal(l2d_value_unpack(kept, sizeof(kept), &back), -1);
 }
 
@@ -343,6 +397,16 @@ static void test_tags(void **state)
 	l2d_value_pack(&value, head);
 	l2d_value_etag(&value, L2D_RAW, other);
 	assert_string_not_equal(tag, other);
+	/* An other window, or other tags, are another representation. */
+	for (int i = 0; i < 2; i++) {
+		l2d_value_etag(&value, L2D_RAW, tag);
+		value.error_ms = 9;
+		value.tag_count = (uint8_t)i;
+		value.tags[0] = 3;
+		l2d_value_pack(&value, head);
+		l2d_value_etag(&value, L2D_RAW, other);
+		assert_string_not_equal(tag, other);
+	}
 	snprintf(list, sizeof(list), "\"a\", W/%s", tag);
 	assert_true(l2d_value_etag_in(list, tag));
 	assert_true(l2d_value_etag_in(tag, tag));
@@ -519,7 +583,7 @@ int main(void)
 		cmocka_unit_test(test_header_fields),
 		cmocka_unit_test(test_codec_that_is_accepted),
 		cmocka_unit_test(test_bearer),
-		cmocka_unit_test(test_raw_times),
+		cmocka_unit_test(test_raw_times), cmocka_unit_test(test_raw_tags),
 		cmocka_unit_test(test_envelopes),
 		cmocka_unit_test(test_envelopes_refused),
 		cmocka_unit_test(test_base64),

@@ -219,6 +219,110 @@ static void test_many_and_into(void **state)
 	assert_int_equal(value.source, LARDER_FROM_L2);
 }
 
+/* ---- tags and the error window ---- */
+
+static int set_tagged(struct box *box, const char *name, const char *text, const char *tag)
+{
+	struct larder_store store = LARDER_STORE_INIT;
+
+	store.tags = &tag;
+	store.tag_count = 1;
+	store.error_ms = 600000;
+	return larder_set(box->tenant, BOX_SPACE, name, strlen(name), text, strlen(text), &store, NULL);
+}
+
+/* What is told under a tag comes back under it, on any host with the secret: it is the hash that travels. */
+static void test_tags_travel(void **state)
+{
+	struct both *both = *state;
+	struct box *box = open_both(both, (const char *const[]){ "TTL=1h", "STALE=10s", "STALE_IF_ERROR=1m", NULL });
+	const char *red = "red";
+	char body[256], hash[24];
+	const char *sent, *told;
+
+	answer(both, 204, NULL, NULL, 1);
+	assert_int_equal(set_tagged(box, "a", "v", "red"), 0);
+	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
+	sent = (const char *)fault_server_seen(both->server, 0)->body;
+	assert_non_null(strstr(sent, "\"stale_if_error\":600"));
+	told = strstr(sent, "\"tags\":[\"");
+	assert_non_null(told);
+	snprintf(hash, sizeof(hash), "%.16s", told + 9);
+	assert_int_equal(strspn(hash, "0123456789abcdef"), 16);
+	/* As another host would: the value comes from L2, and is kept with its tag. */
+	forget_here(box, "a");
+	snprintf(body, sizeof(body), "{\"value\":\"v\",\"ttl\":60,\"created\":%lld,\"tags\":[\"%s\"]}", (long long)time(NULL) * 1000, hash);
+	answer(both, 200, "Content-Type: application/json\r\n", body, 0);
+	assert_true(box_gives(box, "a", 0, "v"));
+	assert_int_equal(requests(both), 2);
+	assert_true(box_gives(box, "a", 0, "v"));
+	assert_int_equal(requests(both), 2);
+	/* Invalidated it is gone here, and what L2 has from before is not taken. */
+	assert_int_equal(larder_invalidate_tags(box->tenant, &red, 1, NULL), 0);
+	assert_true(box_gives(box, "a", LARDER_MISS, NULL));
+	assert_int_equal(requests(both), 3);
+	assert_true(box_gives(box, "b", LARDER_MISS, NULL));
+	/* What is newer is. */
+	fault_server_clear(both->server);
+	snprintf(body, sizeof(body), "{\"value\":\"new\",\"ttl\":60,\"tags\":[\"%s\"]}", hash);
+	answer(both, 200, "Content-Type: application/json\r\n", body, 0);
+	assert_true(box_gives(box, "a", LARDER_MISS, NULL));
+	fault_server_clear(both->server);
+	answer(both, 200, "Content-Type: application/json\r\n", "{\"value\":\"other\",\"ttl\":60,\"tags\":[\"0000000000000000\"]}", 0);
+	assert_true(box_gives(box, "a", 0, "other"));
+}
+
+static void test_tags_in_headers(void **state)
+{
+	struct both *both = *state;
+	struct box *box = open_both(both, (const char *const[]){ "L2_CODEC=raw", "L2_SKEW_MS=0", NULL });
+	const char *red = "red", *told;
+	char headers[256];
+
+	answer(both, 204, NULL, NULL, 1);
+	assert_int_equal(set_tagged(box, "a", "v", "red"), 0);
+	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
+	assert_non_null(strstr(header(fault_server_seen(both->server, 0), "Cache-Control"), ", stale-if-error=600"));
+	told = header(fault_server_seen(both->server, 0), "X-Larder-Tags");
+	assert_int_equal(strspn(told, "0123456789abcdef"), 16);
+	forget_here(box, "a");
+	snprintf(headers, sizeof(headers), "Cache-Control: max-age=60\r\nX-Larder-Tags: %.16s\r\nX-Larder-Created: %lld\r\n", told,
+	    (long long)time(NULL) * 1000 - 10000);
+	answer(both, 200, headers, "v", 0);
+	assert_true(box_gives(box, "a", 0, "v"));
+	assert_int_equal(larder_invalidate_tags(box->tenant, &red, 1, NULL), 0);
+	assert_true(box_gives(box, "a", LARDER_MISS, NULL));
+	/* What cannot be told from an invalidated one is not given out. */
+	fault_server_clear(both->server);
+	answer(both, 200, "Cache-Control: max-age=60\r\nX-Larder-Tags: red\r\n", "v", 0);
+	assert_true(box_gives(box, "a", LARDER_E_L2, NULL));
+	assert_int_equal(larder_reason(), LARDER_REASON_L2_BODY);
+}
+
+/* L2 is told its own time to live where the caller has not given one. */
+static void test_l2_has_its_own_ttl(void **state)
+{
+	struct both *both = *state;
+	struct box *box = open_both(both, (const char *const[]){ "TTL=60s", "L2_TTL=300s", "TTL_JITTER=50", NULL });
+	struct larder_store store = LARDER_STORE_INIT;
+	struct larder_value value;
+
+	answer(both, 204, NULL, NULL, 0);
+	assert_int_equal(box_set(box, "a", "v"), 0);
+	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
+	assert_non_null(strstr((const char *)fault_server_seen(both->server, 0)->body, "\"ttl\":300,"));
+	assert_int_equal(larder_get(box->tenant, BOX_SPACE, "a", 1, NULL, &value), 0);
+	assert_in_range(value.fresh_ms, 25000, 60000);
+	larder_value_free(&value);
+	assert_int_equal(larder_touch(box->tenant, BOX_SPACE, "a", 1, LARDER_POLICY, 0, NULL), 0);
+	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
+	assert_non_null(strstr((const char *)fault_server_seen(both->server, 0)->body, "\"ttl\":300,"));
+	store.ttl_ms = 7000;
+	assert_int_equal(larder_set(box->tenant, BOX_SPACE, "a", 1, "v", 1, &store, NULL), 0);
+	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
+	assert_null(strstr((const char *)fault_server_seen(both->server, 0)->body, "\"ttl\":300"));
+}
+
 /* ---- failures ---- */
 
 struct failing {
@@ -582,6 +686,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_l1_keeps_nothing_longer_than_l2_says, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_hard_end_travels, begin, end),
 		cmocka_unit_test_setup_teardown(test_many_and_into, begin, end),
+		cmocka_unit_test_setup_teardown(test_tags_travel, begin, end),
+		cmocka_unit_test_setup_teardown(test_tags_in_headers, begin, end),
+		cmocka_unit_test_setup_teardown(test_l2_has_its_own_ttl, begin, end),
 		cmocka_unit_test_setup_teardown(test_each_failure_is_no_miss, begin, end),
 		cmocka_unit_test_setup_teardown(test_retries, begin, end),
 		cmocka_unit_test_setup_teardown(test_the_host_learns_that_it_is_down, begin, end),

@@ -121,7 +121,7 @@ static struct MHD_Response *response_in_json(const struct l2d_value *value, size
 
 static void add_times(struct MHD_Response *response, const struct l2d_value *value, int64_t age_ms)
 {
-	char text[100];
+	char text[19 * L2D_TAGS_MAX + 1];
 
 	l2d_raw_freshness(value, text, sizeof(text));
 	add(response, MHD_HTTP_HEADER_CACHE_CONTROL, text);
@@ -132,6 +132,8 @@ static void add_times(struct MHD_Response *response, const struct l2d_value *val
 		add_number(response, "X-Larder-Hard-End", value->hard_end_ms);
 	if (value->flags)
 		add_number(response, "X-Larder-Flags", value->flags);
+	if (l2d_tags_write(value, "", text, sizeof(text)) > 0)
+		add(response, "X-Larder-Tags", text);
 }
 
 int l2d_answer_value(struct l2d_request *request, struct larder_value *found, const struct l2d_value *value)

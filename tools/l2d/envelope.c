@@ -100,7 +100,7 @@ static int number_of(struct reading *reading, const char *field, double max, dou
 	if (json == NULL || json_is_null(json))
 		return 0;
 	if (!json_is_number(json))
-		return bad(reading, LARDER_E_USAGE, "ttl, stale, created, hard_end and flags are numbers");
+		return bad(reading, LARDER_E_USAGE, "ttl, stale, stale_if_error, created, hard_end and flags are numbers");
 	double number = json_number_value(json);
 	if (!(number >= 0 && number <= max))
 		return bad(reading, max == (double)UINT32_MAX ? LARDER_E_USAGE : LARDER_E_TTL, "a time or the flags are out of range");
@@ -112,20 +112,40 @@ static int read_numbers(struct reading *reading, int64_t ttl_ms)
 {
 	struct l2d_value *value = &reading->value;
 	const double max_s = (double)LARDER_TTL_MAX_MS / 1000;
-	double ttl = (double)ttl_ms / 1000, stale = 0, created = 0, hard_end = 0, flags = 0;
+	double ttl = (double)ttl_ms / 1000, stale = 0, error = 0, created = 0, hard_end = 0, flags = 0;
 	int rc;
 
 	if ((rc = number_of(reading, "ttl", max_s, &ttl)) < 0 || (rc = number_of(reading, "stale", max_s, &stale)) < 0 ||
-	    (rc = number_of(reading, "hard_end", WALL_MAX_MS, &hard_end)) < 0 ||
+	    (rc = number_of(reading, "stale_if_error", max_s, &error)) < 0 || (rc = number_of(reading, "hard_end", WALL_MAX_MS, &hard_end)) < 0 ||
 	    (rc = number_of(reading, "flags", UINT32_MAX, &flags)) < 0 || (rc = number_of(reading, "created", WALL_MAX_MS, &created)) < 0)
 		return rc;
 	if (rc == 1)
 		value->content |= L2D_CONTENT_DATED;
 	value->ttl_ms = (int64_t)(ttl * 1000 + 0.5);
 	value->stale_ms = (int64_t)(stale * 1000 + 0.5);
+	value->error_ms = (int64_t)(error * 1000 + 0.5);
 	value->created_ms = (int64_t)created;
 	value->hard_end_ms = (int64_t)hard_end;
 	value->flags = (uint32_t)flags;
+	return 0;
+}
+
+static int read_tags(struct reading *reading)
+{
+	const json_t *tags = json_object_get(reading->root, "tags");
+	struct l2d_value *value = &reading->value;
+
+	if (tags == NULL || json_is_null(tags))
+		return 0;
+	if (!json_is_array(tags) || json_array_size(tags) > L2D_TAGS_MAX)
+		return bad(reading, LARDER_E_USAGE, "tags are a list of at most 16");
+	for (size_t i = 0; i < json_array_size(tags); i++) {
+		const json_t *tag = json_array_get(tags, i);
+
+		if (!json_is_string(tag) || l2d_tag_read(json_string_value(tag), json_string_length(tag), &value->tags[i]) < 0)
+			return bad(reading, LARDER_E_USAGE, "a tag is 16 hex digits in lower case");
+	}
+	value->tag_count = (uint8_t)json_array_size(tags);
 	return 0;
 }
 
@@ -193,7 +213,7 @@ int l2d_envelope_read(const char *text, size_t len, int64_t ttl_ms, unsigned cha
 	reading.root = json_loadb(text, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
 	if (!json_is_object(reading.root))
 		rc = bad(&reading, LARDER_E_USAGE, "the body is not one JSON object");
-	else if ((rc = read_numbers(&reading, ttl_ms)) == 0)
+	else if ((rc = read_numbers(&reading, ttl_ms)) == 0 && (rc = read_tags(&reading)) == 0)
 		rc = read_value(&reading);
 	json_decref(reading.root);
 	if (rc != 0) {
@@ -267,7 +287,7 @@ static int put_seconds(char *to, size_t room, const char *field, int64_t ms)
 	return len + snprintf(to + len, room - (size_t)len, ".%0*u", (int)digits, rest);
 }
 
-/* The fields behind V, at most 200 characters. */
+/* The fields behind V, at most 230 characters and 19 for each tag. */
 static size_t put_fields(char *to, size_t room, const struct l2d_value *value, enum form form)
 {
 	size_t len = 0;
@@ -283,6 +303,13 @@ static size_t put_fields(char *to, size_t room, const struct l2d_value *value, e
 		len += (size_t)snprintf(to + len, room - len, ",\"hard_end\":%lld", (long long)value->hard_end_ms);
 	if (value->flags)
 		len += (size_t)snprintf(to + len, room - len, ",\"flags\":%lu", (unsigned long)value->flags);
+	if (value->error_ms)
+		len += (size_t)put_seconds(to + len, room - len, "stale_if_error", value->error_ms);
+	if (value->tag_count > 0) {
+		len += (size_t)snprintf(to + len, room - len, ",\"tags\":[");
+		len += l2d_tags_write(value, "\"", to + len, room - len);
+		len += (size_t)snprintf(to + len, room - len, "]");
+	}
 	return len + (size_t)snprintf(to + len, room - len, "}");
 }
 
@@ -290,7 +317,7 @@ char *l2d_envelope_write(const struct l2d_value *value, size_t *ret_len)
 {
 	enum form form = value->content & L2D_CONTENT_JSON ? AS_JSON
 	    : value->content & L2D_CONTENT_BASE64 || !l2d_is_text(value->data, value->len) ? AS_BASE64 : AS_TEXT;
-	char fields[300], *text, *at;
+	char fields[300 + 19 * L2D_TAGS_MAX], *text, *at;
 	size_t fields_len = put_fields(fields, sizeof(fields), value, form);
 
 	text = malloc(10 + value_size(value, form) + 1 + fields_len + 1);

@@ -28,6 +28,7 @@ void l2d_headers_note(struct l2d_headers *headers, const char *name, const char 
 		{ "X-Larder-Created", &headers->created, 1 },
 		{ "X-Larder-Flags", &headers->flags, 1 },
 		{ "X-Larder-Hard-End", &headers->hard_end, 1 },
+		{ "X-Larder-Tags", &headers->tags, 1 },
 		{ "X-Request-Id", &headers->request_id, 0 },
 		{ "X-Tenant-Id", &headers->tenant, 1 },
 	};
@@ -177,21 +178,21 @@ static int64_t seconds(const char *text, size_t len)
 	return len > 0 ? s * 1000 : -1;
 }
 
-/* One directive of Cache-Control. Returns 0, 1 for no-store, or LARDER_E_TTL. */
+/* One directive of Cache-Control. Returns 0, 1 for no-store, or LARDER_E_TTL. error_ms is from the end of the TTL on, as RFC 5861 has it. */
 static int take_directive(const char *text, size_t len, struct l2d_value *value)
 {
-	static const char age[] = "max-age=", stale[] = "stale-while-revalidate=";
-	int64_t ms;
+	const struct { const char *name; int64_t *ms; } rows[] = {
+		{ "max-age=", &value->ttl_ms }, { "stale-while-revalidate=", &value->stale_ms }, { "stale-if-error=", &value->error_ms },
+	};
 
 	if (len == 8 && strncasecmp(text, "no-store", 8) == 0)
 		return 1;
-	if (len >= sizeof(age) - 1 && strncasecmp(text, age, sizeof(age) - 1) == 0) {
-		value->ttl_ms = ms = seconds(text + sizeof(age) - 1, len - (sizeof(age) - 1));
-		return ms < 0 ? LARDER_E_TTL : 0;
-	}
-	if (len >= sizeof(stale) - 1 && strncasecmp(text, stale, sizeof(stale) - 1) == 0) {
-		value->stale_ms = ms = seconds(text + sizeof(stale) - 1, len - (sizeof(stale) - 1));
-		return ms < 0 ? LARDER_E_TTL : 0;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t name_len = strlen(rows[i].name);
+		if (len < name_len || strncasecmp(text, rows[i].name, name_len) != 0)
+			continue;
+		*rows[i].ms = seconds(text + name_len, len - name_len);
+		return *rows[i].ms < 0 ? LARDER_E_TTL : 0;
 	}
 	return 0;
 }
@@ -214,6 +215,23 @@ static int take_cache_control(const char *text, struct l2d_value *value)
 	return no_store;
 }
 
+/* A list with commas. Returns 0 or -1. */
+static int take_tags(const char *text, struct l2d_value *value)
+{
+	for (;;) {
+		text += strspn(text, " \t");
+		size_t len = strcspn(text, ", \t");
+		if (value->tag_count == L2D_TAGS_MAX || l2d_tag_read(text, len, &value->tags[value->tag_count]) < 0)
+			return -1;
+		value->tag_count++;
+		text += len;
+		text += strspn(text, " \t");
+		if (*text != ',')
+			return *text == '\0' ? 0 : -1;
+		text++;
+	}
+}
+
 int l2d_raw_read(const struct l2d_headers *headers, int64_t ttl_ms, struct l2d_value *value, const char **ret_why)
 {
 	struct l2d_value read = { .data = value->data, .len = value->len, .codec = L2D_RAW, .ttl_ms = ttl_ms };
@@ -221,12 +239,15 @@ int l2d_raw_read(const struct l2d_headers *headers, int64_t ttl_ms, struct l2d_v
 	int rc = take_cache_control(headers->cache_control, &read);
 
 	if (rc < 0)
-		return no_route(rc, "max-age and stale-while-revalidate are whole seconds", ret_why);
+		return no_route(rc, "max-age, stale-while-revalidate and stale-if-error are whole seconds", ret_why);
 	if ((headers->created && l2d_parse_number(headers->created, WALL_MAX_MS, &created) < 0) ||
 	    (headers->hard_end && l2d_parse_number(headers->hard_end, WALL_MAX_MS, &hard_end) < 0))
 		return no_route(LARDER_E_TTL, "X-Larder-Created and X-Larder-Hard-End are milliseconds since 1970", ret_why);
 	if (headers->flags && l2d_parse_number(headers->flags, UINT32_MAX, &flags) < 0)
 		return no_route(LARDER_E_USAGE, "X-Larder-Flags is a number of 32 bits", ret_why);
+	if (headers->tags && take_tags(headers->tags, &read) < 0)
+		return no_route(LARDER_E_USAGE, "X-Larder-Tags are at most 16 of 16 hex digits in lower case, with commas", ret_why);
+	read.error_ms = read.error_ms > read.stale_ms ? read.error_ms - read.stale_ms : 0;
 	read.created_ms = (int64_t)created;
 	read.hard_end_ms = (int64_t)hard_end;
 	read.flags = (uint32_t)flags;
@@ -240,7 +261,9 @@ void l2d_raw_freshness(const struct l2d_value *value, char *to, size_t room)
 	int len = snprintf(to, room, "max-age=%lld", (long long)(value->ttl_ms / 1000));
 
 	if (value->stale_ms >= 1000 && len > 0 && (size_t)len < room)
-		snprintf(to + len, room - (size_t)len, ", stale-while-revalidate=%lld", (long long)(value->stale_ms / 1000));
+		len += snprintf(to + len, room - (size_t)len, ", stale-while-revalidate=%lld", (long long)(value->stale_ms / 1000));
+	if (value->error_ms >= 1000 && len > 0 && (size_t)len < room)
+		snprintf(to + len, room - (size_t)len, ", stale-if-error=%lld", (long long)((value->stale_ms + value->error_ms) / 1000));
 }
 
 /* ---- small checks ---- */

@@ -22,6 +22,7 @@ struct l2d_headers {
 	const char *created;
 	const char *hard_end;
 	const char *flags;
+	const char *tags;
 	const char *if_none_match;
 	const char *idempotency_key;
 	const char *request_id;

@@ -67,6 +67,12 @@ static int serve_get(struct l2d_request *request, larder_tenant *tenant)
 
 /* ---- writes ---- */
 
+/* So long it is of use to anybody. */
+static int64_t life_of(const struct l2d_value *value)
+{
+	return value->ttl_ms + value->stale_ms + value->error_ms;
+}
+
 /* The value of the body, in *room behind a head. Returns 0; 1 it is not to be kept; an error and its text. */
 static int read_body(struct l2d_request *request, unsigned char **room, struct l2d_value *value, const char **ret_why)
 {
@@ -86,7 +92,7 @@ static int read_body(struct l2d_request *request, unsigned char **room, struct l
 		*ret_why = "the value is larger than --max-value";
 		rc = LARDER_E_TOO_LARGE;
 	}
-	return rc == 0 && value->ttl_ms + value->stale_ms == 0 ? 1 : rc;
+	return rc == 0 && life_of(value) == 0 ? 1 : rc;
 }
 
 /* Store it. Returns 0 with the status to answer, or what larder returned. */
@@ -94,7 +100,7 @@ static int store(struct l2d_request *request, larder_tenant *tenant, unsigned ch
 {
 	const struct larder_call call = call_of(request);
 	struct larder_store how = LARDER_STORE_INIT;
-	int64_t life_ms = value->ttl_ms + value->stale_ms;
+	int64_t life_ms = life_of(value);
 	int before = larder_exists(tenant, SPACE, request->route.key, request->route.key_len, &call);
 
 	how.ttl_ms = life_ms < LARDER_TTL_MAX_MS ? life_ms : LARDER_TTL_MAX_MS;

@@ -41,6 +41,7 @@ static enum table_colour state_colour(uint32_t state)
 	case LARDER_IS_FRESH:
 		return TABLE_GREEN;
 	case LARDER_IS_STALE:
+	case LARDER_IS_ERROR_WINDOW:
 		return TABLE_YELLOW;
 	case LARDER_IS_DAMAGED:
 		return TABLE_RED;

@@ -4,13 +4,14 @@
  */
 #include "record.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "codec.h"
 #include "human.h"
 
-static const char *const states[] = { "fresh", "stale", "expired", "cleared", "damaged" };
+static const char *const states[] = { "fresh", "stale", "expired", "cleared", "damaged", "error" };
 #define STATES (sizeof states / sizeof states[0])
 
 const char *record_state(uint32_t state)
@@ -19,6 +20,19 @@ const char *record_state(uint32_t state)
 		if (state == UINT32_C(1) << i)
 			return states[i];
 	return "damaged";
+}
+
+/* As hex, for a number of JSON has not room for all of them. Where there are none there is no field. */
+static int put_tags(json_t *object, const struct larder_entry *entry)
+{
+	json_t *list = entry->tag_count ? json_array() : NULL;
+	int failed = entry->tag_count && !list;
+	for (unsigned i = 0; i < entry->tag_count && !failed; i++)
+		failed = json_array_append_new(list, json_sprintf("%016" PRIx64, entry->tags[i]));
+	if (!failed && list)
+		return json_object_set_new(object, "tags", list);
+	json_decref(list);
+	return failed ? -1 : 0;
 }
 
 static int put_as(json_t *object, const char *field, const char *suffix, json_t *value)
@@ -57,14 +71,16 @@ json_t *record_pack(const struct larder_entry *entry, enum record_values values)
 	                                 "key", key, "state", record_state(entry->state), "absent", entry->absent != 0)
 	                     : NULL;
 	free(key);
-	json_t *rest = json_pack("{sI sI sI sI sI sI sI sI sI sI sI sI sI}", "size", (json_int_t)entry->value_len,
+	json_t *rest = json_pack("{sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI}", "size", (json_int_t)entry->value_len,
 	                         "stored_bytes", (json_int_t)entry->stored_bytes, "created_ms", (json_int_t)entry->created_ms,
-	                         "expires_ms", (json_int_t)entry->expires_ms, "dead_ms", (json_int_t)entry->dead_ms,
+	                         "expires_ms", (json_int_t)entry->expires_ms, "stale_end_ms",
+	                         (json_int_t)entry->stale_end_ms, "dead_ms", (json_int_t)entry->dead_ms,
 	                         "hard_end_ms", (json_int_t)entry->hard_end_ms, "age_ms", (json_int_t)entry->age_ms,
-	                         "fresh_ms", (json_int_t)entry->fresh_ms, "left_ms", (json_int_t)entry->left_ms,
+	                         "fresh_ms", (json_int_t)entry->fresh_ms, "left_ms", (json_int_t)entry->left_ms, "error_left_ms",
+	                         (json_int_t)entry->error_left_ms, "load_ms", (json_int_t)entry->load_ms,
 	                         "hits_estimate", (json_int_t)entry->hits_estimate, "flags", (json_int_t)entry->flags,
 	                         "key_id", (json_int_t)entry->key_id, "sequence", (json_int_t)entry->sequence);
-	int failed = !object || !rest || json_object_update(object, rest);
+	int failed = !object || !rest || json_object_update(object, rest) || put_tags(object, entry);
 	if (!failed && entry->name)
 		failed = record_put(object, "name", entry->name, entry->name_len, RECORD_TEXT);
 	if (!failed && entry->value && values != RECORD_NONE)
@@ -181,14 +197,36 @@ static int take_numbers(json_t *object, struct record *record)
 {
 	struct larder_entry *entry = &record->entry;
 	const int64_t far = INT64_C(4) * LARDER_TTL_MAX_MS + INT64_C(253402300799000);
-	int64_t flags, key_id;
-	if (take_number(object, "fresh_ms", -far, far, &entry->fresh_ms) || take_number(object, "left_ms", -far, far, &entry->left_ms) ||
+	int64_t flags, key_id, load_ms;
+	if (take_number(object, "error_left_ms", -far, far, &entry->error_left_ms) || take_number(object, "stale_end_ms", 0, far, &entry->stale_end_ms) ||
+	    take_number(object, "load_ms", 0, UINT32_MAX, &load_ms) ||
+	    take_number(object, "fresh_ms", -far, far, &entry->fresh_ms) || take_number(object, "left_ms", -far, far, &entry->left_ms) ||
 	    take_number(object, "expires_ms", 0, far, &entry->expires_ms) || take_number(object, "dead_ms", 0, far, &entry->dead_ms) ||
 	    take_number(object, "hard_end_ms", 0, far, &entry->hard_end_ms) || take_number(object, "flags", 0, UINT32_MAX, &flags) ||
 	    take_number(object, "key_id", 0, UINT16_MAX, &key_id))
 		return bad(record, "one of its numbers is no whole number, or out of bounds");
 	entry->flags = (uint32_t)flags;
 	entry->key_id = (uint16_t)key_id;
+	entry->load_ms = (uint32_t)load_ms;
+	return 0;
+}
+
+static int take_tags(json_t *object, struct record *record)
+{
+	json_t *tags = json_object_get(object, "tags");
+	if (!tags)
+		return 0;
+	if (!json_is_array(tags) || json_array_size(tags) > LARDER_ENTRY_TAGS_MAX)
+		return bad(record, "its tags are no list of at most 16");
+	for (size_t i = 0; i < json_array_size(tags); i++) {
+		json_t *tag = json_array_get(tags, i);
+		const char *text = json_string_value(tag);
+		if (!text || json_string_length(tag) != 16 || strspn(text, "0123456789abcdef") != 16)
+			return bad(record, "one of its tags is not 16 hex digits");
+		record->tags[i] = strtoull(text, NULL, 16);
+	}
+	record->entry.tags = record->tags;
+	record->entry.tag_count = (uint8_t)json_array_size(tags);
 	return 0;
 }
 
@@ -221,9 +259,9 @@ int record_unpack(json_t *object, struct record *record)
 	if (take_key(object, record->entry.digest))
 		return bad(record, "its key is not 64 hex digits");
 	record->entry.absent = json_is_true(json_object_get(object, "absent"));
-	if (take_state(object, record) || take_numbers(object, record) || take_contents(object, record))
+	if (take_state(object, record) || take_numbers(object, record) || take_tags(object, record) || take_contents(object, record))
 		return -1;
-	if (!record->value && !record->entry.absent && record->state < 2)
+	if (!record->value && !record->entry.absent && record_is_alive(record->state))
 		return bad(record, "it has no value: dump with --values hex");
 	return 0;
 }

@@ -20,7 +20,12 @@ enum record_values { RECORD_TEXT, RECORD_HEX, RECORD_BASE64, RECORD_JSON, RECORD
 /** The word for a state bit, "fresh"; "damaged" for what is none. */
 const char *record_state(uint32_t state);
 /** The words of all states, for options; a bit each by index, as LARDER_IS_*; then "any". */
-#define RECORD_STATES "fresh|stale|expired|cleared|damaged|any"
+#define RECORD_STATES "fresh|stale|expired|cleared|damaged|error|any"
+/** Is this one, by its index, of an entry that somebody may still be given? */
+static inline int record_is_alive(int state)
+{
+	return ((LARDER_IS_FRESH | LARDER_IS_STALE | LARDER_IS_ERROR_WINDOW) >> state & 1) != 0;
+}
 
 /** Add bytes to an object: as `field` when the encoding can, else as field_hex; field_base64 or field_json by encoding. Returns 0, or -1. */
 int record_put(json_t *object, const char *field, const void *data, size_t len, enum record_values values);
@@ -34,10 +39,14 @@ struct record {
 	unsigned char *name;      /* owned, or NULL */
 	unsigned char *value;     /* owned, or NULL */
 	int state;                /* index into RECORD_STATES */
+	uint64_t tags[LARDER_ENTRY_TAGS_MAX];
 	const char *problem;      /* static: why it could not be read */
 };
 
-/** Returns 0; -1 with record->problem set. Times: fresh_ms and left_ms as of the dump, expires_ms, dead_ms and hard_end_ms wall clock. */
+/**
+ * Returns 0; -1 with record->problem set. Times: fresh_ms, left_ms and error_left_ms as of the dump, expires_ms, stale_end_ms, dead_ms and hard_end_ms
+ * wall clock. The entry points into the record, which is not to be moved.
+ */
 int record_unpack(json_t *object, struct record *record);
 void record_release(struct record *record);
 

@@ -117,7 +117,7 @@ int verb_dump(int argc, char **argv)
 	const struct cli_option options[] = {
 		{ "tenant", CLI_TEXT, &dump.filter.tenant, "TENANT", "only this tenant's; no other's are touched", NULL },
 		{ "space", CLI_TEXT, &dump.filter.space, "SPACE", "only of this space", NULL },
-		{ "state", CLI_CHOICES, &dump.states, "STATE,...", "fresh, stale, expired, cleared, damaged or any", RECORD_STATES },
+		{ "state", CLI_CHOICES, &dump.states, "STATE,...", "fresh, stale, error, expired, cleared, damaged or any", RECORD_STATES },
 		{ "min-age", CLI_TIME, &dump.filter.age_min_ms, "TIME", "stored at least this long ago", NULL },
 		{ "max-age", CLI_TIME, &dump.filter.age_max_ms, "TIME", "stored at most this long ago", NULL },
 		{ "min-size", CLI_SIZE, &dump.filter.value_min, "SIZE", "value at least so long", NULL },

@@ -59,8 +59,11 @@ static void set_times(const struct load *load, struct larder_entry *entry)
 		return;
 	if (entry->expires_ms)
 		entry->fresh_ms = entry->expires_ms - now_ms;
+	/* An older dump has no end of the stale window: nothing was served after it. */
+	if (entry->stale_end_ms || entry->dead_ms)
+		entry->left_ms = (entry->stale_end_ms ? entry->stale_end_ms : entry->dead_ms) - now_ms;
 	if (entry->dead_ms)
-		entry->left_ms = entry->dead_ms - now_ms;
+		entry->error_left_ms = entry->dead_ms - now_ms;
 }
 
 /* A busy cache is waited for, a second; one that is switched off is not. */
@@ -84,7 +87,7 @@ static int restore(struct load *load, const struct larder_entry *entry)
 static int store(struct load *load, struct record *record)
 {
 	/* Expired, cleared and damaged ones are in a dump only to be looked at. */
-	if (record->state >= 2) {
+	if (!record_is_alive(record->state)) {
 		load->dead++;
 		return CLI_DONE;
 	}

@@ -24,7 +24,8 @@ static const char text[] =
 struct set {
 	int hex, add, absent;
 	int64_t wait_ms;
-	const char *hard_end;
+	const char *hard_end, *tags;
+	const char *tag[LARDER_ENTRY_TAGS_MAX];
 	uint64_t flags;
 	struct larder_store store;
 };
@@ -65,6 +66,26 @@ static int read_stdin(struct bytes *bytes)
 	}
 }
 
+/* A list with commas, cut in place. Its tags are the library's to judge. */
+static int take_tags(struct cli *cli, struct set *set, struct bytes *list)
+{
+	char *rest, *tag;
+
+	if (!set->tags)
+		return CLI_DONE;
+	rest = strdup(set->tags);
+	if (!rest)
+		return cli_failed("set", LARDER_E_NOMEM);
+	list->data = (unsigned char *)rest;
+	while ((tag = strsep(&rest, ",")) != NULL) {
+		if (set->store.tag_count == LARDER_ENTRY_TAGS_MAX)
+			return cli_usage(cli, "--tags: at most %d, and at most LARDER_TAGS_MAX", LARDER_ENTRY_TAGS_MAX);
+		set->tag[set->store.tag_count++] = tag;
+	}
+	set->store.tags = set->tag;
+	return CLI_DONE;
+}
+
 /* What the options say about times and flags, checked before anything is read or opened. */
 static int prepare(struct cli *cli, struct set *set)
 {
@@ -89,9 +110,11 @@ static int store(struct target *target, const struct set *set, const struct targ
 
 static int run(struct cli *cli, struct set *set, struct target *target)
 {
-	struct bytes input = { 0 }, value = { 0 };
+	struct bytes input = { 0 }, value = { 0 }, tags = { 0 };
 	struct target_name name = { 0 };
 	int code = prepare(cli, set);
+	if (code == CLI_DONE)
+		code = take_tags(cli, set, &tags);
 	if (code == CLI_DONE)
 		code = target_name(cli, cli->args[2], set->hex, &name);
 	/* Opened first: who has no cache need not type a value. */
@@ -105,6 +128,7 @@ static int run(struct cli *cli, struct set *set, struct target *target)
 	}
 	if (code == CLI_DONE)
 		code = target_report(cli, "set", store(target, set, &name, &value));
+	free(tags.data);
 	free(input.data);
 	free(name.owned);
 	return code;
@@ -118,6 +142,8 @@ int verb_set(int argc, char **argv)
 	const struct cli_option options[] = {
 		{ "ttl", CLI_TIME, &set.store.ttl_ms, "TIME", "time to live", NULL },
 		{ "stale", CLI_TIME, &set.store.stale_ms, "TIME", "stale window after it", NULL },
+		{ "stale-if-error", CLI_TIME, &set.store.error_ms, "TIME", "window after that one, for when its source fails", NULL },
+		{ "tags", CLI_TEXT, &set.tags, "TAG,...", "what it belongs to, for invalidation", NULL },
 		{ "hard-end", CLI_TEXT, &set.hard_end, "WHEN", "never serve it at or after this time", NULL },
 		{ "flags", CLI_NUMBER, &set.flags, "NUMBER", "32 bits of your own", NULL },
 		{ "add", CLI_FLAG, &set.add, NULL, "only if there is none", NULL },

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * "Not found" entries and their share of the store: a flood of names that do not exist pushes out no value, and the counts that this rests on are always
+ * those of what is stored.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "told.h"
+
+static int set_absent(larder_tenant *tenant, const char *name)
+{
+	return larder_set_absent(tenant, BOX_SPACE, name, strlen(name), NULL, NULL);
+}
+
+struct sum {
+	uint64_t entries, bytes, values;
+};
+
+static int add(void *ctx, const struct larder_entry *entry)
+{
+	struct sum *sum = ctx;
+
+	sum->entries += entry->absent;
+	sum->bytes += entry->absent ? entry->stored_bytes : 0;
+	sum->values += !entry->absent;
+	return 0;
+}
+
+/* What there is; the mirrors and the row in the store must say the same. */
+static struct sum count(struct box *box)
+{
+	const struct ld_scan scan = { .states = LARDER_IS_ANY, .fn = add, .ctx = &(struct sum){ 0 } };
+	const struct sum *sum = scan.ctx;
+	uint64_t found = 1;
+
+	assert_int_equal(ld_store_scan(told_store(box), &scan), 0);
+	assert_int_equal(told_header(box)->negative_entries, sum->entries);
+	assert_int_equal(told_header(box)->negative_b, sum->bytes);
+	assert_int_equal(ld_store_check(told_store(box), 0, NULL, NULL, NULL, &found), 0);
+	assert_int_equal(found, 0);
+	return *sum;
+}
+
+static void test_each_change_is_counted(void **state)
+{
+	struct box *box = *state;
+	struct larder_item item = { .space = BOX_SPACE, .name = "c", .name_len = 1 };
+	struct sum sum;
+
+	box_open(box, NULL);
+	assert_int_equal(count(box).entries, 0);
+	assert_int_equal(set_absent(box->tenant, "a"), 0);
+	assert_int_equal(set_absent(box->tenant, "b"), 0);
+	assert_int_equal(box_set(box, "v", "value"), 0);
+	sum = count(box);
+	assert_true(sum.entries == 2 && sum.values == 1 && sum.bytes > 200);
+	/* Over itself, by a value, over a value, deleted, touched. */
+	assert_int_equal(set_absent(box->tenant, "a"), 0);
+	assert_int_equal(count(box).entries, 2);
+	assert_int_equal(box_set(box, "a", "value"), 0);
+	assert_int_equal(count(box).entries, 1);
+	assert_int_equal(set_absent(box->tenant, "v"), 0);
+	assert_int_equal(count(box).entries, 2);
+	assert_int_equal(larder_touch(box->tenant, BOX_SPACE, "v", 1, 5000, 0, NULL), 0);
+	assert_int_equal(count(box).entries, 2);
+	assert_int_equal(larder_add(box->tenant, BOX_SPACE, "v", 1, "x", 1, NULL, NULL), 0);
+	assert_int_equal(count(box).entries, 1);
+	assert_int_equal(set_absent(box->tenant, "c"), 0);
+	assert_int_equal(larder_delete_many(box->tenant, &item, 1, NULL), 0);
+	assert_int_equal(larder_delete(box->tenant, BOX_SPACE, "b", 1, NULL), 0);
+	assert_true(count(box).entries == 0 && count(box).bytes == 0);
+	/* A store that is made anew has none. */
+	assert_int_equal(set_absent(box->tenant, "a"), 0);
+	ld_store_condemn(told_store(box), told_store(box)->env.generation, "for the test", 0);
+	assert_int_equal(set_absent(box->tenant, "d"), 0);
+	assert_int_equal(count(box).entries, 1);
+	box_close(box);
+	box_open(box, NULL);
+	assert_int_equal(count(box).entries, 1);
+}
+
+static void flood(larder_tenant *tenant, unsigned first, unsigned names, unsigned *ret_refused)
+{
+	char name[32];
+
+	*ret_refused = 0;
+	for (unsigned i = 0; i < names; i++) {
+		int rc;
+
+		snprintf(name, sizeof(name), "no-such-name-%u", first + i);
+		rc = set_absent(tenant, name);
+		assert_true(rc == 0 || rc == LARDER_UNAVAILABLE);
+		*ret_refused += rc != 0;
+	}
+}
+
+static unsigned values_left(larder_tenant *tenant, unsigned values)
+{
+	unsigned left = 0;
+	char name[32];
+
+	for (unsigned i = 0; i < values; i++) {
+		snprintf(name, sizeof(name), "value-%u", i);
+		left += larder_exists(tenant, BOX_SPACE, name, strlen(name), NULL) == 0;
+	}
+	return left;
+}
+
+static void set_values(larder_tenant *tenant, unsigned values, size_t len)
+{
+	static char data[8192];
+	char name[32];
+
+	for (unsigned i = 0; i < values; i++) {
+		snprintf(name, sizeof(name), "value-%u", i);
+		assert_int_equal(larder_set(tenant, BOX_SPACE, name, strlen(name), data, len, NULL, NULL), 0);
+	}
+}
+
+/* Half of the store is values, and then come ten times as many unknown names as there is room for. */
+static void test_a_flood_pushes_out_no_value(void **state)
+{
+	static const size_t lens[] = { 10, 600, 5000 };
+	static const unsigned values[] = { 8000, 4000, 400 };
+	struct box *box = *state;
+
+	for (size_t i = 0; i < 3; i++) {
+		char row[32];
+		struct sum sum;
+		unsigned refused;
+
+		snprintf(row, sizeof(row), "NAME=cache-%zu", i);
+		box_open(box, (const char *const[]){ row, NULL });
+		set_values(box->tenant, values[i], lens[i]);
+		flood(box->tenant, 0, 60000, &refused);
+		sum = count(box);
+		assert_int_equal(refused, 0);
+		assert_int_equal(values_left(box->tenant, values[i]), values[i]);
+		assert_true(sum.bytes <= (8 << 20) / 10 && sum.bytes > (8 << 20) / 10 * 8 / 10);
+		/* They are remembered as far as there is room. */
+		assert_true(sum.entries > 2000);
+		box_close(box);
+	}
+}
+
+static void test_the_share_is_a_setting(void **state)
+{
+	struct box *box = *state;
+	unsigned refused;
+	struct sum sum;
+
+	box_open(box, (const char *const[]){ "NEGATIVE_SHARE=2", NULL });
+	flood(box->tenant, 0, 5000, &refused);
+	sum = count(box);
+	assert_true(refused == 0 && sum.bytes <= (8 << 20) / 50);
+	box_close(box);
+	box_open(box, (const char *const[]){ "NEGATIVE_SHARE=100", "NAME=whole", NULL });
+	flood(box->tenant, 0, 20000, &refused);
+	assert_int_equal(count(box).entries, 20000);
+}
+
+static void test_it_is_a_share_of_the_number_too(void **state)
+{
+	struct box *box = *state;
+	unsigned refused;
+
+	box_open(box, (const char *const[]){ "MAX_ENTRIES=1000", NULL });
+	set_values(box->tenant, 800, 100);
+	flood(box->tenant, 0, 3000, &refused);
+	assert_int_equal(refused, 0);
+	assert_int_equal(values_left(box->tenant, 800), 800);
+	assert_in_range(count(box).entries, 90, 100);
+	box_close(box);
+	/* However few there may be, one may. */
+	box_open(box, (const char *const[]){ "MAX_ENTRIES=5", "NAME=few", NULL });
+	flood(box->tenant, 0, 20, &refused);
+	assert_int_equal(count(box).entries, 1);
+}
+
+/* A tenant at its quota makes room for them among its own of them, once there are any. */
+static void test_a_tenant_at_its_quota(void **state)
+{
+	struct box *box = *state;
+	char path[256];
+	unsigned refused, left;
+	FILE *file = fopen(box_path(box, "spaces.json", path), "w");
+	char row[300];
+
+	assert_non_null(file);
+	assert_true(fputs("{\"tenants\":{\"acme\":{\"quota\":\"256K\"}}}", file) > 0);
+	assert_int_equal(fclose(file), 0);
+	snprintf(row, sizeof(row), "SPACES_FILE=%s", path);
+	box_open(box, (const char *const[]){ row, NULL });
+	set_values(box->tenant, 300, 600);
+	assert_int_equal(values_left(box->tenant, 300), 300);
+	flood(box->tenant, 0, 20000, &refused);
+	left = values_left(box->tenant, 300);
+	assert_int_equal(refused, 0);
+	assert_true(left >= 250);
+	assert_true(count(box).entries > 100);
+}
+
+/* No room, nothing of its like to go: it is not remembered, and what was there is not served. */
+static void test_one_that_finds_no_room_hides_the_value_all_the_same(void **state)
+{
+	struct box *box = *state;
+	struct ld_seg_header *h;
+
+	box_open(box, NULL);
+	assert_int_equal(box_set(box, "a", "value"), 0);
+	h = told_header(box);
+	atomic_store(&h->negative_b, h->params.size_b);
+	assert_int_equal(set_absent(box->tenant, "a"), LARDER_UNAVAILABLE);
+	assert_int_equal(larder_reason(), LARDER_REASON_FULL);
+	assert_true(box_gives(box, "a", LARDER_MISS, NULL));
+	/* A mirror that is wrong is right again after the next of them is removed or stored. */
+	atomic_store(&h->negative_b, 0);
+	assert_int_equal(set_absent(box->tenant, "b"), 0);
+	assert_int_equal(count(box).entries, 1);
+}
+
+static int see(void *ctx, const struct larder_finding *finding)
+{
+	(void)ctx;
+	assert_string_equal(finding->what, "count of \"not found\" entries does not add up");
+	return 0;
+}
+
+static void test_the_check_puts_it_right(void **state)
+{
+	struct box *box = *state;
+	struct ld_account accounts[LD_ACCOUNTS];
+	struct ld_store *store;
+	struct ld_write write;
+	uint64_t found;
+
+	box_open(box, NULL);
+	assert_int_equal(set_absent(box->tenant, "a"), 0);
+	store = told_store(box);
+	assert_int_equal(ld_store_attach(store), 0);
+	assert_int_equal(ld_gate_in(store, 1000), 0);
+	assert_int_equal(ld_write_begin(&write, store, accounts), 0);
+	write.negative_entries = 7;
+	write.negative_bytes = 700;
+	assert_int_equal(ld_write_commit(&write), 0);
+	ld_gate_out(store);
+	assert_int_equal(told_header(box)->negative_entries, 8);
+	for (int repair = 0; repair < 2; repair++) {
+		assert_int_equal(ld_store_check(store, repair, see, NULL, NULL, &found), 0);
+		assert_int_equal(found, 1);
+	}
+	assert_int_equal(count(box).entries, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_each_change_is_counted, box_begin, box_end),
+		cmocka_unit_test_setup_teardown(test_a_flood_pushes_out_no_value, box_begin, box_end),
+		cmocka_unit_test_setup_teardown(test_the_share_is_a_setting, box_begin, box_end),
+		cmocka_unit_test_setup_teardown(test_it_is_a_share_of_the_number_too, box_begin, box_end),
+		cmocka_unit_test_setup_teardown(test_a_tenant_at_its_quota, box_begin, box_end),
+		cmocka_unit_test_setup_teardown(test_one_that_finds_no_room_hides_the_value_all_the_same, box_begin, box_end),
+		cmocka_unit_test_setup_teardown(test_the_check_puts_it_right, box_begin, box_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
