@@ -254,7 +254,8 @@ static int load_all(larder *cache, const struct larder_options *options, struct 
 	cache->fallback = (struct ld_policy){ settings->number[LD_SET_TTL], settings->number[LD_SET_STALE], settings->number[LD_SET_NEGATIVE_TTL], 0 };
 	cache->limits = (struct ld_limits){ settings->number[LD_SET_LIMIT_RATE], settings->number[LD_SET_LIMIT_BURST],
 		settings->number[LD_SET_LIMIT_SUBKEY_RATE], settings->number[LD_SET_LIMIT_SUBKEY_BURST],
-		settings->number[LD_SET_L2_RATE], settings->number[LD_SET_L2_BURST] };
+		settings->number[LD_SET_L2_RATE], settings->number[LD_SET_L2_BURST],
+		settings->number[LD_SET_L2_SUBKEY_RATE], settings->number[LD_SET_L2_SUBKEY_BURST] };
 	return rc;
 }
 
