@@ -5,8 +5,9 @@
  *     JSON  {"value":V,"encoding":"base64","ttl":60.5,"stale":30,"created":1700000000000,"hard_end":1700000600000,"flags":7}
  *     raw   the bytes; Cache-Control: max-age=60, stale-while-revalidate=30; X-Larder-Created, X-Larder-Hard-End, X-Larder-Flags
  *
- * Which form a value is written in is a setting; an answer is read in the form that its content type says. In JSON, V is a string
- * where the value is UTF-8 without NUL, else base64 in a string. Times in JSON have milliseconds; those in raw whole seconds, rounded
+ * Which form a value is written in is a setting; an answer is read in the form that its content type says. In JSON, V is the value itself
+ * where that is an object or array of at most LD_WIRE_JSON_MAX_B, written as jansson would: no blanks, numbers of at most 15 digits, no
+ * escape that need not be. Else it is a string where the value is UTF-8 without NUL, else base64 in a string. Times in JSON have milliseconds; those in raw whole seconds, rounded
  * down, so that nothing lives longer there than it may.
  *
  * `now` and every time that ends a name of `created`, `hard_end` or `modified` is wall clock, milliseconds since 1970, 0 = not given.
@@ -42,6 +43,8 @@ struct ld_wire_header {
 enum {
 	LD_WIRE_HEADERS_MAX = 5,
 	LD_WIRE_TEXT_MAX = 160,     /* of all texts that are not constants */
+	/** Longest JSON object or array that is written as such: parsing it costs the reader more than a round trip if it is longer. */
+	LD_WIRE_JSON_MAX_B = 4096,
 	/** Deepest nesting of a JSON body. */
 	LD_WIRE_DEPTH_MAX = 64
 };
