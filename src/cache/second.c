@@ -20,8 +20,6 @@
 #include "base/text.h"
 #include "l2/drain.h"
 
-enum { THROUGH_TICK_MS = 2 };
-
 /* ---- opening ---- */
 
 void ld_breaker_settings_of(const int64_t *number, struct ld_breaker_settings *ret_breaker)
@@ -354,16 +352,16 @@ int ld_second_put(const struct ld_asked *asked, const struct ld_put *put)
 	return ld_l2_put(asked->tenant->cache->l2, &call, &value, id, &end) == LD_L2_HIT;
 }
 
-void ld_second_told(const struct ld_asked *asked)
+void ld_second_told(larder *cache, const struct ld_key *keys, size_t count, const struct larder_call *call)
 {
-	larder *cache = asked->tenant->cache;
-	int told = 0;
-
-	if (!asked->key.tell_l2)
+	if (count == 0 || !keys[0].tell_l2)
 		return;
 	ld_drain_start_if(cache);
-	if (cache->settings.number[LD_SET_L2_WRITE] == LD_L2_WRITE_THROUGH)
-		told = larder_flush(cache, asked->call && asked->call->budget_ms ? asked->call->budget_ms : (uint32_t)cache->settings.number[LD_SET_L2_SET_MS]);
+	if (cache->settings.number[LD_SET_L2_WRITE] != LD_L2_WRITE_THROUGH)
+		return;
 	/* What could not be told in time stays pending: the write is done here all the same. */
-	(void)told;
+	(void)ld_drain_wait_for(cache->drain, keys, count, call && call->budget_ms ? call->budget_ms : cache->settings.number[LD_SET_L2_SET_MS]);
+	/* Where a thread tells, it keeps the lock; a process without one leaves it to others. */
+	if (!cache->settings.number[LD_SET_THREADS])
+		ld_drain_leave(cache->drain);
 }

@@ -145,6 +145,8 @@ int ld_l2_is_futile(void *ctx)
 {
 	struct passage *passage = ctx;
 
+	if (passage->call->until_ms && ld_clock_boot_ms() >= passage->call->until_ms)
+		return 1;
 	/* A probe is the only one there is; where there is no segment nobody else learns anything. */
 	return !passage->probe && !passage->own && ld_store_with(passage->l2->store, INSIDE_MS, moved_in, passage) == 1;
 }

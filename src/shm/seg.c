@@ -64,6 +64,8 @@ static uint64_t plan(const struct ld_seg_params *params, struct ld_seg_header *h
 	at += h->sketch_lines * 64;
 	h->limiter_at = at = round_up(at, 128);
 	at += ld_limiter_size(params->limit_rows);
+	h->wanted_at = at = round_up(at, 128);
+	at += sizeof(struct ld_wanted);
 	return round_up(at, 4096);
 }
 
@@ -92,6 +94,7 @@ static void point_into(struct ld_seg *seg)
 	seg->sketch.line_mask = h->sketch_lines - 1;
 	seg->limiter = (struct ld_limiter){ (struct ld_limiter_head *)(base + h->limiter_at),
 		(struct ld_limiter_set *)(base + h->limiter_at + sizeof(struct ld_limiter_head)), ld_limiter_sets(h->params.limit_rows) };
+	seg->wanted = (struct ld_wanted *)(base + h->wanted_at);
 }
 
 void ld_seg_init(struct ld_seg *seg)
@@ -163,7 +166,8 @@ static int is_ours(const struct ld_seg_header *h, uint64_t file_size, const stru
 	    planned.tenant_index_at != h->tenant_index_at ||
 	    planned.scopes_at != h->scopes_at || planned.barriers_at != h->barriers_at || planned.stamps_at != h->stamps_at ||
 	    planned.barrier_walls_at != h->barrier_walls_at || planned.l2_scopes_at != h->l2_scopes_at || planned.breakers_at != h->breakers_at ||
-	    planned.sketch_at != h->sketch_at || planned.sketch_lines != h->sketch_lines || planned.limiter_at != h->limiter_at)
+	    planned.sketch_at != h->sketch_at || planned.sketch_lines != h->sketch_lines || planned.limiter_at != h->limiter_at ||
+	    planned.wanted_at != h->wanted_at)
 		return 0;
 	if (ld_clock_boot_id(boot) != 0 || memcmp(boot, h->boot_id, sizeof(boot)) != 0)
 		return 0;

@@ -32,10 +32,11 @@
 #include "shm/retry.h"
 #include "shm/sketch.h"
 #include "shm/tenants.h"
+#include "shm/wanted.h"
 
 #define LD_SEG_MAGIC UINT64_C(0x3147455352444c01)
 /** Grows whenever anything in the segment or the store changes its meaning. */
-#define LD_SEG_LAYOUT 2u
+#define LD_SEG_LAYOUT 3u
 
 /** Bytes of NAME.lock and what they mean; the bytes from LD_LOCK_SLOTS on are one for each slot. */
 enum { LD_LOCK_OPEN = 0, LD_LOCK_IN_USE = 1, LD_LOCK_SLOTS = 64 };
@@ -92,7 +93,7 @@ struct ld_seg_header {
 	int64_t made_ms;              /* boot clock */
 	int64_t made_wall_ms;
 	struct ld_seg_params params;
-	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, breakers_at, sketch_at, limiter_at;
+	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, breakers_at, sketch_at, limiter_at, wanted_at;
 	uint64_t sketch_lines;
 
 	/* Read by every call; written seldom. */
@@ -161,6 +162,7 @@ struct ld_seg {
 	struct ld_scope *l2_scopes;   /* invalidation times of spaces, with wall clocks for sequences; written under the writer gate */
 	struct ld_sketch sketch;
 	struct ld_limiter limiter;
+	struct ld_wanted *wanted;
 	int32_t slot;                 /* ours; -1 = none */
 	uint32_t incarnation;
 	uint64_t self;                /* our number in gates and roles; 0 without a slot */

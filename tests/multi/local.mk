@@ -84,3 +84,8 @@ multi_tests += tests/multi/test_limiter
 tests_multi_test_limiter_SOURCES = tests/multi/test_limiter.c $(multi_lib)
 tests_multi_test_limiter_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_limiter_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_teller
+tests_multi_test_teller_SOURCES = tests/multi/test_teller.c $(multi_lib) $(fault_server_lib)
+tests_multi_test_teller_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
+tests_multi_test_teller_LDADD = $(fault_libs) $(fault_server_libs)
