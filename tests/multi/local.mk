@@ -89,3 +89,14 @@ multi_tests += tests/multi/test_teller
 tests_multi_test_teller_SOURCES = tests/multi/test_teller.c $(multi_lib) $(fault_server_lib)
 tests_multi_test_teller_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
 tests_multi_test_teller_LDADD = $(fault_libs) $(fault_server_libs)
+
+multi_tests += tests/multi/test_hosts
+tests_multi_test_hosts_SOURCES = tests/multi/test_hosts.c tests/lib/l2d.h $(multi_lib) $(fault_server_lib)
+tests_multi_test_hosts_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
+tests_multi_test_hosts_LDADD = $(fault_libs) $(fault_server_libs)
+
+# How much of a worker's memory is its own is asked as `larder replay` asks it.
+multi_tests += tests/multi/test_growth
+tests_multi_test_growth_SOURCES = tests/multi/test_growth.c tests/lib/l2d.h tools/larder/replay_memory.c tools/larder/replay_memory.h $(multi_lib)
+tests_multi_test_growth_CPPFLAGS = $(multi_cppflags) -I$(top_srcdir)/tools/larder
+tests_multi_test_growth_LDADD = $(fault_libs)
