@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cache/settings.h"
@@ -331,23 +332,6 @@ int ld_spaces_parse(const char *json, size_t len, const char *file_name, struct 
 	return 0;
 }
 
-/* Up to size bytes of a file. Returns their number, or -1 with errno. */
-static ssize_t read_all(int fd, char *buffer, size_t size)
-{
-	size_t len = 0;
-
-	while (len < size) {
-		ssize_t got = read(fd, buffer + len, size - len);
-
-		if (got == 0)
-			break;
-		if (got < 0 && errno != EINTR)
-			return -1;
-		len += got > 0 ? (size_t)got : 0;
-	}
-	return (ssize_t)len;
-}
-
 static int unreadable(struct ld_problems *problems, const char *path, const char *why)
 {
 	ld_problem(problems, "%s: %s", path, why);
@@ -368,7 +352,7 @@ static int load_open(int fd, const char *path, struct ld_spaces **ret_spaces, st
 	json = ld_malloc(FILE_MAX_B + 1);
 	if (json == NULL)
 		return LARDER_E_NOMEM;
-	len = read_all(fd, json, FILE_MAX_B + 1);
+	len = ld_file_read(fd, json, FILE_MAX_B + 1);
 	if (len < 0)
 		result = unreadable(problems, path, strerrordesc_np(errno));
 	else
