@@ -279,7 +279,7 @@ struct larder_outbox {
 	uint64_t bytes_max;        /**< of pending_bytes, */
 	int64_t age_max_ms;        /**< of the oldest */
 	int64_t oldest_ms;         /**< age of the oldest pending one; 0 = none. Beyond 2,000 rows as of the last pass over all */
-	const char *teller;        /**< "none"; the process that tells L2: "live", "stopped" (a signal stopped it: nobody else tells), "dead" */
+	const char *teller;        /**< "none"; the process that tells L2: "live", "stopped" (a signal stopped it: another may take over), "dead" */
 	int32_t teller_pid;        /**< 0 = nobody */
 	int32_t reserved;
 	int64_t sending_ms;        /**< so long from now at most requests of it may be on their way; 0 = none */

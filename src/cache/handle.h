@@ -17,6 +17,7 @@
 #include "crypto/locked.h"
 #include "crypto/secret.h"
 #include "l1/store.h"
+#include "shm/breaker.h"
 
 #define LD_CACHE_MAGIC UINT64_C(0x4c44434143484531)
 #define LD_TENANT_MAGIC UINT64_C(0x4c4454454e414e54)
@@ -63,6 +64,8 @@ struct larder_tenant {
 	char name[LARDER_TENANT_MAX + 1];
 	uint64_t tag, quota_b;
 	struct ld_limits limits;
+	int own_breaker;                   /* 1: its policy says so; `breaker` has the settings of it */
+	struct ld_breaker_settings breaker;
 	_Atomic uint64_t row_hint;
 	_Atomic uint64_t limit_tags[LD_LIMIT_KINDS];  /* of the tenant as a whole; 0 = not worked out yet */
 	_Atomic(struct ld_keyspace *) seen[LD_KEYSPACES_OF_TENANT];
@@ -81,6 +84,9 @@ struct larder_inspector {
 
 /** Words of LARDER_L2_WRITE. */
 enum { LD_L2_WRITE_BEHIND = 0, LD_L2_WRITE_THROUGH = 1, LD_L2_WRITE_OFF = 2 };
+
+/** Settings of a breaker, from numbers by enum ld_setting_id. */
+void ld_breaker_settings_of(const int64_t *number, struct ld_breaker_settings *ret_breaker);
 
 /** See to it that this process has a teller's thread, where it may have threads. */
 void ld_drain_start_if(larder *cache);

@@ -22,6 +22,7 @@ struct row_look {
 	uint32_t row;
 	int end, there;
 	enum ld_breaker_event event;       /* what the order did */
+	const struct ld_spaces *spaces;    /* for the windows of tenants' own breakers; NULL where they are not known */
 	int64_t now_ms;
 	struct ld_breaker_view view;
 	char name[LD_BREAKER_NAME];
@@ -45,11 +46,21 @@ static enum ld_breaker_event give_order(struct ld_breaker *breaker, int order, i
 	}
 }
 
+/* What a look needs to know of a breaker: its window, of the tenant whose name it has, or of the settings. */
+static struct ld_breaker_settings settings_of(const struct row_look *look)
+{
+	int64_t numbers[LD_SETTINGS];
+
+	memcpy(numbers, look->inspector->settings.number, sizeof(numbers));
+	ld_spaces_breaker(look->spaces, look->name, numbers);
+	return (struct ld_breaker_settings){ .window_ms = numbers[LD_SET_BREAKER_WINDOW_MS] };
+}
+
 static int look_in(struct ld_seg *seg, int64_t now_ms, void *ctx)
 {
-	const struct ld_breaker_settings settings = { .window_ms = ((struct row_look *)ctx)->inspector->settings.number[LD_SET_BREAKER_WINDOW_MS] };
 	const struct ld_breakers *table = &seg->breakers;
 	struct row_look *look = ctx;
+	struct ld_breaker_settings settings;
 
 	look->end = look->row >= table->max || (look->row > 0 && !is_taken(table, look->row));
 	look->there = !look->end && is_taken(table, look->row);
@@ -64,6 +75,7 @@ static int look_in(struct ld_seg *seg, int64_t now_ms, void *ctx)
 	else if (look->order)
 		look->event = give_order(&table->rows[look->row].breaker, look->order, now_ms);
 	look->now_ms = now_ms;
+	settings = settings_of(look);
 	ld_breaker_look(&table->rows[look->row].breaker, &settings, now_ms, &look->view);
 	return 0;
 }
@@ -98,6 +110,8 @@ static void describe(const struct row_look *look, struct larder_transition trans
 int larder_inspect_breakers(larder_inspector *inspector, larder_breaker_info_fn fn, void *ctx)
 {
 	struct row_look look = { .inspector = inspector };
+	struct ld_problems problems = { 0 };
+	struct ld_spaces *spaces = NULL;
 	struct larder_transition transitions[LD_BREAKER_EVENTS];
 	struct larder_breaker breaker;
 	int rc;
@@ -106,6 +120,10 @@ int larder_inspect_breakers(larder_inspector *inspector, larder_breaker_info_fn 
 		return LARDER_E_CLOSED;
 	if (!fn)
 		return LARDER_E_USAGE;
+	/* A file that is wrong, or not for us to read, costs the windows of tenants' breakers their right length and nothing else. */
+	if (ld_spaces_load(inspector->settings.text[LD_SET_SPACES_FILE], &spaces, &problems) == 0)
+		look.spaces = spaces;
+	ld_problems_free(&problems);
 	for (rc = look_at_row(&look); rc == 0 && !look.end; rc = rc != 0 ? rc : look_at_row(&look)) {
 		if (look.there) {
 			describe(&look, transitions, &breaker);
@@ -113,6 +131,7 @@ int larder_inspect_breakers(larder_inspector *inspector, larder_breaker_info_fn 
 		}
 		look.row++;
 	}
+	ld_spaces_free(spaces);
 	return rc;
 }
 

@@ -260,7 +260,8 @@ static int load_all(larder *cache, const struct larder_options *options, struct 
 	};
 	cache->limits = (struct ld_limits){ settings->number[LD_SET_LIMIT_RATE], settings->number[LD_SET_LIMIT_BURST],
 		settings->number[LD_SET_LIMIT_SUBKEY_RATE], settings->number[LD_SET_LIMIT_SUBKEY_BURST],
-		settings->number[LD_SET_L2_RATE], settings->number[LD_SET_L2_BURST] };
+		settings->number[LD_SET_L2_RATE], settings->number[LD_SET_L2_BURST],
+		settings->number[LD_SET_L2_SUBKEY_RATE], settings->number[LD_SET_L2_SUBKEY_BURST] };
 	return rc;
 }
 

@@ -20,9 +20,18 @@
 #include "base/text.h"
 #include "l2/drain.h"
 
-enum { THROUGH_TICK_MS = 2 };
-
 /* ---- opening ---- */
+
+void ld_breaker_settings_of(const int64_t *number, struct ld_breaker_settings *ret_breaker)
+{
+	*ret_breaker = (struct ld_breaker_settings){
+		.failures = (uint32_t)number[LD_SET_BREAKER_FAILURES], .error_pct = (uint32_t)number[LD_SET_BREAKER_ERROR_PCT],
+		.slow_pct = (uint32_t)number[LD_SET_BREAKER_SLOW_PCT], .volume = (uint32_t)number[LD_SET_BREAKER_VOLUME],
+		.successes = (uint32_t)number[LD_SET_BREAKER_SUCCESSES], .jitter_pct = 20, .window_ms = number[LD_SET_BREAKER_WINDOW_MS],
+		.slow_ms = number[LD_SET_BREAKER_SLOW_MS], .open_ms = number[LD_SET_BREAKER_OPEN_MS],
+		.open_max_ms = number[LD_SET_BREAKER_OPEN_MAX_MS],
+	};
+}
 
 static void config_of(const struct ld_settings *settings, struct ld_l2_config *config)
 {
@@ -45,13 +54,7 @@ static void config_of(const struct ld_settings *settings, struct ld_l2_config *c
 	config->retries = (uint32_t)number[LD_SET_L2_RETRIES];
 	config->inflight = (uint32_t)number[LD_SET_L2_INFLIGHT];
 	config->value_max = (size_t)number[LD_SET_MAX_VALUE];
-	config->breaker = (struct ld_breaker_settings){
-		.failures = (uint32_t)number[LD_SET_BREAKER_FAILURES], .error_pct = (uint32_t)number[LD_SET_BREAKER_ERROR_PCT],
-		.slow_pct = (uint32_t)number[LD_SET_BREAKER_SLOW_PCT], .volume = (uint32_t)number[LD_SET_BREAKER_VOLUME],
-		.successes = (uint32_t)number[LD_SET_BREAKER_SUCCESSES], .jitter_pct = 20, .window_ms = number[LD_SET_BREAKER_WINDOW_MS],
-		.slow_ms = number[LD_SET_BREAKER_SLOW_MS], .open_ms = number[LD_SET_BREAKER_OPEN_MS],
-		.open_max_ms = number[LD_SET_BREAKER_OPEN_MAX_MS],
-	};
+	ld_breaker_settings_of(number, &config->breaker);
 }
 
 int ld_second_check(const struct ld_settings *settings, struct ld_problems *problems)
@@ -121,7 +124,8 @@ static struct ld_l2_call call_of(const struct ld_asked *asked)
 {
 	const struct larder_call *call = asked->call;
 
-	return (struct ld_l2_call){ .key = &asked->key, .budget_ms = call ? call->budget_ms : 0, .request_id = call ? call->request_id : NULL };
+	return (struct ld_l2_call){ .key = &asked->key, .budget_ms = call ? call->budget_ms : 0, .request_id = call ? call->request_id : NULL,
+		.breaker = asked->tenant->own_breaker ? &asked->tenant->breaker : NULL };
 }
 
 /* May the value be given out, so old and so tagged? Asked after L2 has answered. */
@@ -257,17 +261,23 @@ static int without(int result, const struct ld_look *look, struct ld_found *foun
 }
 
 /*
- * The tenant's limit on gets of L2: half of it while the host is cold (DESIGN: E3). Over it nothing is asked, and that is its own outcome. Where nobody
- * can count, the breaker and the bound on calls under way still stand.
+ * The limits on gets of L2, of the tenant and of the call's sub-key: half of them while the host is cold (DESIGN: E3). Over one nothing is asked, and that is
+ * its own outcome. Where nobody can count, the breaker and the bound on calls under way still stand.
  */
 static int is_over_limit(const struct ld_asked *asked)
 {
 	larder_tenant *tenant = asked->tenant;
-	const struct ld_limit_ask ask = { tenant->limits.l2_rate ? ld_limit_tag(tenant, LD_LIMIT_L2, NULL) : 0,
-		{ tenant->limits.l2_rate, tenant->limits.l2_burst, 1 } };
+	const struct ld_limits *limits = &tenant->limits;
+	const char *subkey = asked->call ? asked->call->subkey : NULL;
+	struct ld_limit_ask asks[2];
 	int64_t retry_ms = 0;
+	unsigned count = 0;
 
-	if (tenant->limits.l2_rate == 0 || ld_store_limit(tenant->cache->store, &asked->key, &asked->way, &ask, 1, 1, &retry_ms) != LARDER_E_LIMIT)
+	if (subkey && limits->l2_subkey_rate)
+		asks[count++] = (struct ld_limit_ask){ ld_limit_tag(tenant, LD_LIMIT_L2, subkey), { limits->l2_subkey_rate, limits->l2_subkey_burst, 1 } };
+	if (limits->l2_rate)
+		asks[count++] = (struct ld_limit_ask){ ld_limit_tag(tenant, LD_LIMIT_L2, NULL), { limits->l2_rate, limits->l2_burst, 1 } };
+	if (count == 0 || ld_store_limit(tenant->cache->store, &asked->key, &asked->way, asks, count, 1, &retry_ms) != LARDER_E_LIMIT)
 		return 0;
 	ld_store_count(tenant->cache->store, &asked->key, LD_TC_l2_limited);
 	ld_retry_after_set(retry_ms);
@@ -377,16 +387,16 @@ int ld_second_put(const struct ld_asked *asked, const struct ld_put *put)
 	return ld_l2_put(asked->tenant->cache->l2, &call, &value, id, &end) == LD_L2_HIT;
 }
 
-void ld_second_told(const struct ld_asked *asked)
+void ld_second_told(larder *cache, const struct ld_key *keys, size_t count, const struct larder_call *call)
 {
-	larder *cache = asked->tenant->cache;
-	int told = 0;
-
-	if (!asked->key.tell_l2)
+	if (count == 0 || !keys[0].tell_l2)
 		return;
 	ld_drain_start_if(cache);
-	if (cache->settings.number[LD_SET_L2_WRITE] == LD_L2_WRITE_THROUGH)
-		told = larder_flush(cache, asked->call && asked->call->budget_ms ? asked->call->budget_ms : (uint32_t)cache->settings.number[LD_SET_L2_SET_MS]);
+	if (cache->settings.number[LD_SET_L2_WRITE] != LD_L2_WRITE_THROUGH)
+		return;
 	/* What could not be told in time stays pending: the write is done here all the same. */
-	(void)told;
+	(void)ld_drain_wait_for(cache->drain, keys, count, call && call->budget_ms ? call->budget_ms : cache->settings.number[LD_SET_L2_SET_MS]);
+	/* Where a thread tells, it keeps the lock; a process without one leaves it to others. */
+	if (!cache->settings.number[LD_SET_THREADS])
+		ld_drain_leave(cache->drain);
 }

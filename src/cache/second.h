@@ -57,7 +57,10 @@ int ld_second_exists(const struct ld_asked *asked, int result);
 /** The store could not take a write: tell L2 within what is left of the call. Returns 1 if L2 has taken it. */
 int ld_second_put(const struct ld_asked *asked, const struct ld_put *put);
 int ld_second_delete(const struct ld_asked *asked);
-/** LARDER_L2_WRITE=through: wait for the teller, within the call's budget. Otherwise only see to it that there is one. */
-void ld_second_told(const struct ld_asked *asked);
+/**
+ * The store has taken writes of these keys, all with the same tell_l2. LARDER_L2_WRITE=through: wait until L2 has been told of them, within the call's
+ * budget. Otherwise only see to it that there is a teller. call: NULL is allowed.
+ */
+void ld_second_told(larder *cache, const struct ld_key *keys, size_t count, const struct larder_call *call);
 
 #endif

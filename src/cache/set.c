@@ -85,7 +85,7 @@ static int remove_old(const struct ld_asked *asked)
 	int gone, rc = ld_store_delete(asked->tenant->cache->store, &asked->key, 1, &asked->way, &gone);
 
 	if (rc >= 0) {
-		ld_second_told(asked);
+		ld_second_told(asked->tenant->cache, &asked->key, 1, asked->call);
 		return 0;
 	}
 	return ld_second_delete(asked) ? 0 : LARDER_UNAVAILABLE;
@@ -113,7 +113,7 @@ static int put_both(const struct ld_asked *asked, const struct ld_put *put)
 	int rc = ld_store_put(asked->tenant->cache->store, &asked->key, &asked->way, put);
 
 	if (rc == 0)
-		ld_second_told(asked);
+		ld_second_told(asked->tenant->cache, &asked->key, 1, asked->call);
 	else if (rc == LARDER_UNAVAILABLE && larder_reason() != LARDER_REASON_OFF && ld_second_put(asked, put))
 		rc = 0;
 	return rc;
@@ -195,7 +195,7 @@ int larder_touch(larder_tenant *tenant, const char *space, const void *name, siz
 		(uint32_t)policy->jitter_pct };
 	rc = ld_store_touch(tenant->cache->store, &asked.key, &asked.way, &touch);
 	if (rc == 0)
-		ld_second_told(&asked);
+		ld_second_told(tenant->cache, &asked.key, 1, call);
 	return rc;
 }
 
@@ -213,7 +213,7 @@ int larder_delete(larder_tenant *tenant, const char *space, const void *name, si
 		return rc;
 	rc = ld_store_delete(tenant->cache->store, &asked.key, 1, &asked.way, &result);
 	if (rc == 0)
-		ld_second_told(&asked);
+		ld_second_told(tenant->cache, &asked.key, 1, call);
 	else
 		(void)ld_second_delete(&asked);
 	return rc != 0 ? rc : result;
@@ -268,7 +268,8 @@ int larder_delete_many(larder_tenant *tenant, struct larder_item *items, size_t 
 	rc = made ? ld_store_delete(tenant->cache->store, keys, made, &way, results) : 0;
 	for (size_t i = 0; i < made; i++)
 		items[item_of[i]].result = results[i];
-	ld_drain_start_if(tenant->cache);
+	if (rc == 0)
+		ld_second_told(tenant->cache, keys, made, call);
 	if (first == 0)
 		first = rc;
 out:

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cache/settings.h"
@@ -176,12 +177,60 @@ static void read_spaces(struct parsing *parsing, const char *place, const json_t
 	}
 }
 
+static void read_breaker(struct parsing *parsing, const char *place, const json_t *fields, struct ld_spaces_tenant *own)
+{
+	/* In the order of the settings. */
+	static const char *const names[LD_SPACES_BREAKER] = { "failures", "error_pct", "volume", "window", "slow", "slow_pct", "open", "open_max",
+		"successes" };
+	const char *key;
+	json_t *value;
+
+	if (!is_object(parsing, place, fields))
+		return;
+	json_object_foreach((json_t *)fields, key, value) {
+		char inner[PLACE_SIZE];
+		int i = 0;
+
+		enter(inner, place, key);
+		while (i < LD_SPACES_BREAKER && strcmp(key, names[i]) != 0)
+			i++;
+		if (i < LD_SPACES_BREAKER)
+			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_BREAKER_FAILURES + i], &own->breaker[i]);
+		else
+			fault(parsing, inner, "unknown field, allowed are failures, error_pct, volume, window, slow, slow_pct, open, open_max, successes");
+	}
+}
+
 static void read_quota(struct parsing *parsing, const char *place, const json_t *value, struct ld_spaces_tenant *own)
 {
 	int64_t bytes = 0;
 
 	read_number(parsing, place, value, &quota_bounds, &bytes);
 	own->quota_b = (uint64_t)bytes;
+}
+
+/* The fields of a tenant that limit it, each with the setting whose bounds it has. 1 if it is one of them. */
+static int read_limit(struct parsing *parsing, const char *place, const char *key, const json_t *value, struct ld_limits *limits)
+{
+	const struct {
+		const char *name;
+		enum ld_setting_id setting;
+		int64_t *to;
+	} fields[] = {
+		{ "rate", LD_SET_LIMIT_RATE, &limits->rate }, { "burst", LD_SET_LIMIT_BURST, &limits->burst },
+		{ "subkey_rate", LD_SET_LIMIT_SUBKEY_RATE, &limits->subkey_rate }, { "subkey_burst", LD_SET_LIMIT_SUBKEY_BURST, &limits->subkey_burst },
+		{ "l2_rate", LD_SET_L2_RATE, &limits->l2_rate }, { "l2_burst", LD_SET_L2_BURST, &limits->l2_burst },
+		{ "l2_subkey_rate", LD_SET_L2_SUBKEY_RATE, &limits->l2_subkey_rate },
+		{ "l2_subkey_burst", LD_SET_L2_SUBKEY_BURST, &limits->l2_subkey_burst },
+	};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		if (strcmp(key, fields[i].name) == 0) {
+			read_number(parsing, place, value, &ld_setting_rows[fields[i].setting], fields[i].to);
+			return 1;
+		}
+	}
+	return 0;
 }
 
 static void read_tenant(struct parsing *parsing, const char *place, const json_t *fields, const char *tenant)
@@ -200,22 +249,13 @@ static void read_tenant(struct parsing *parsing, const char *place, const json_t
 		enter(inner, place, key);
 		if (strcmp(key, "quota") == 0)
 			read_quota(parsing, inner, value, own);
-		else if (strcmp(key, "rate") == 0)
-			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_LIMIT_RATE], &own->limits.rate);
-		else if (strcmp(key, "burst") == 0)
-			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_LIMIT_BURST], &own->limits.burst);
-		else if (strcmp(key, "subkey_rate") == 0)
-			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_LIMIT_SUBKEY_RATE], &own->limits.subkey_rate);
-		else if (strcmp(key, "subkey_burst") == 0)
-			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_LIMIT_SUBKEY_BURST], &own->limits.subkey_burst);
-		else if (strcmp(key, "l2_rate") == 0)
-			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_L2_RATE], &own->limits.l2_rate);
-		else if (strcmp(key, "l2_burst") == 0)
-			read_number(parsing, inner, value, &ld_setting_rows[LD_SET_L2_BURST], &own->limits.l2_burst);
+		else if (strcmp(key, "breaker") == 0)
+			read_breaker(parsing, inner, value, own);
 		else if (strcmp(key, "spaces") == 0)
 			read_spaces(parsing, inner, value, tenant);
-		else
-			fault(parsing, inner, "unknown field, allowed are quota, rate, burst, subkey_rate, subkey_burst, l2_rate, l2_burst, spaces");
+		else if (!read_limit(parsing, inner, key, value, &own->limits))
+			fault(parsing, inner, "unknown field, allowed are quota, rate, burst, subkey_rate, subkey_burst, l2_rate, l2_burst, "
+			    "l2_subkey_rate, l2_subkey_burst, breaker, spaces");
 	}
 }
 
@@ -313,23 +353,6 @@ int ld_spaces_parse(const char *json, size_t len, const char *file_name, struct 
 	return 0;
 }
 
-/* Up to size bytes of a file. Returns their number, or -1 with errno. */
-static ssize_t read_all(int fd, char *buffer, size_t size)
-{
-	size_t len = 0;
-
-	while (len < size) {
-		ssize_t got = read(fd, buffer + len, size - len);
-
-		if (got == 0)
-			break;
-		if (got < 0 && errno != EINTR)
-			return -1;
-		len += got > 0 ? (size_t)got : 0;
-	}
-	return (ssize_t)len;
-}
-
 static int unreadable(struct ld_problems *problems, const char *path, const char *why)
 {
 	ld_problem(problems, "%s: %s", path, why);
@@ -350,7 +373,7 @@ static int load_open(int fd, const char *path, struct ld_spaces **ret_spaces, st
 	json = ld_malloc(FILE_MAX_B + 1);
 	if (json == NULL)
 		return LARDER_E_NOMEM;
-	len = read_all(fd, json, FILE_MAX_B + 1);
+	len = ld_file_read(fd, json, FILE_MAX_B + 1);
 	if (len < 0)
 		result = unreadable(problems, path, strerrordesc_np(errno));
 	else

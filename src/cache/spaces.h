@@ -4,6 +4,7 @@
  *
  *     { "spaces":  { "jwt-validation": { "ttl": "60s", "stale": "5m", "negative": "10s", "names": false } },
  *       "tenants": { "acme": { "quota": "64M", "rate": 100, "burst": 200, "subkey_rate": "30/m", "subkey_burst": 10,
+ *                              "breaker": { "failures": 3, "open": "5s" },
  *                              "spaces": { "config": { "ttl": "1h" } } } } }
  *
  * Times, sizes and rates are strings as in settings, or numbers (milliseconds, bytes, takes a second). A policy of a tenant's space wins over the
@@ -38,6 +39,7 @@ struct ld_limits {
 	int64_t rate, burst;
 	int64_t subkey_rate, subkey_burst;
 	int64_t l2_rate, l2_burst;      /* of calls to L2 */
+	int64_t l2_subkey_rate, l2_subkey_burst;
 };
 
 struct ld_spaces;
@@ -59,5 +61,10 @@ void ld_spaces_policy(const struct ld_spaces *spaces, const char *tenant, const 
 uint64_t ld_spaces_quota(const struct ld_spaces *spaces, const char *tenant);
 /** A tenant's limits over the fallback's fields; as ld_spaces_policy(). A tenant with a rate of its own has not the fallback's burst. */
 void ld_spaces_limits(const struct ld_spaces *spaces, const char *tenant, const struct ld_limits *fallback, struct ld_limits *ret_limits);
+/**
+ * Has a tenant a breaker of its own, because its policy says something of one? 1: its fields are laid over those of the settings, which are in
+ * numbers by enum ld_setting_id; 0: numbers are left alone.
+ */
+int ld_spaces_breaker(const struct ld_spaces *spaces, const char *tenant, int64_t *numbers);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Policies by space, and quotas and limits by tenant, as two sorted arrays. Called by the reader of the spaces file, when a tenant
+ * Policies by space, and quotas, limits and breakers by tenant, as two sorted arrays. Called by the reader of the spaces file, when a tenant
  * is opened, and when its handle meets a space for the first time. It must never be changed after it was sorted: many threads read
  * it without a lock.
  *
@@ -69,7 +69,9 @@ struct ld_spaces_tenant *ld_spaces_add_tenant(struct ld_spaces *spaces, const ch
 	if (row == NULL)
 		return NULL;
 	(void)snprintf(row->tenant, sizeof(row->tenant), "%s", tenant);
-	row->own.limits = (struct ld_limits){ NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN };
+	row->own.limits = (struct ld_limits){ NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN, NOT_GIVEN };
+	for (int i = 0; i < LD_SPACES_BREAKER; i++)
+		row->own.breaker[i] = NOT_GIVEN;
 	return &row->own;
 }
 
@@ -197,6 +199,21 @@ void ld_spaces_limits(const struct ld_spaces *spaces, const char *tenant, const 
 		overlay_limit(own->limits.rate, own->limits.burst, &limits.rate, &limits.burst);
 		overlay_limit(own->limits.subkey_rate, own->limits.subkey_burst, &limits.subkey_rate, &limits.subkey_burst);
 		overlay_limit(own->limits.l2_rate, own->limits.l2_burst, &limits.l2_rate, &limits.l2_burst);
+		overlay_limit(own->limits.l2_subkey_rate, own->limits.l2_subkey_burst, &limits.l2_subkey_rate, &limits.l2_subkey_burst);
 	}
 	*ret_limits = limits;
+}
+
+int ld_spaces_breaker(const struct ld_spaces *spaces, const char *tenant, int64_t *numbers)
+{
+	const struct ld_spaces_tenant *own = find_tenant(spaces, tenant);
+	int given = 0;
+
+	for (int i = 0; own != NULL && i < LD_SPACES_BREAKER; i++) {
+		if (own->breaker[i] == NOT_GIVEN)
+			continue;
+		numbers[LD_SET_BREAKER_FAILURES + i] = own->breaker[i];
+		given = 1;
+	}
+	return given;
 }

@@ -6,6 +6,7 @@
 #ifndef LD_CACHE_SPACES_TABLE_H
 #define LD_CACHE_SPACES_TABLE_H
 
+#include "cache/settings.h"
 #include "cache/spaces.h"
 
 struct ld_spaces_table {
@@ -19,10 +20,15 @@ struct ld_spaces {
 	struct ld_spaces_table tenants;   /* by tenant */
 };
 
+/** The settings LARDER_BREAKER_*, which follow one another. */
+enum { LD_SPACES_BREAKER = LD_SET_BREAKER_SUCCESSES - LD_SET_BREAKER_FAILURES + 1 };
+_Static_assert(LD_SPACES_BREAKER == 9, "a field for each, and nothing else between them");
+
 /** What a tenant has that its spaces have not. */
 struct ld_spaces_tenant {
 	uint64_t quota_b;                 /* 0 = none */
 	struct ld_limits limits;
+	int64_t breaker[LD_SPACES_BREAKER]; /* by setting, from LD_SET_BREAKER_FAILURES on */
 };
 
 /**

@@ -14,6 +14,7 @@
 
 int larder_tenant_open(larder *cache, const char *tenant, larder_tenant **ret_tenant)
 {
+	int64_t numbers[LD_SETTINGS];
 	larder_tenant *made;
 
 	if (!ret_tenant)
@@ -31,6 +32,9 @@ int larder_tenant_open(larder *cache, const char *tenant, larder_tenant **ret_te
 	made->tag = ld_store_tag(made->name, NULL);
 	made->quota_b = ld_spaces_quota(cache->spaces, made->name);
 	ld_spaces_limits(cache->spaces, made->name, &cache->limits, &made->limits);
+	memcpy(numbers, cache->settings.number, sizeof(numbers));
+	made->own_breaker = ld_spaces_breaker(cache->spaces, made->name, numbers);
+	ld_breaker_settings_of(numbers, &made->breaker);
 	*ret_tenant = made;
 	return 0;
 }

@@ -14,6 +14,7 @@
 
 #include <larder/larder.h>
 
+#include "base/file.h"
 #include "crypto/locked.h"
 
 #define RECIPE "(umask 077; head -c 32 /dev/urandom | base64 > FILE)"
@@ -79,25 +80,6 @@ static int check_file(const struct source *from, const struct stat *st)
 	return 0;
 }
 
-/* Up to size bytes, to the end of the file. Returns their number, or -1. */
-static ssize_t read_all(int fd, unsigned char *data, size_t size)
-{
-	size_t have = 0;
-
-	while (have < size) {
-		ssize_t got = read(fd, data + have, size - have);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -1;
-		if (got == 0)
-			break;
-		have += (size_t)got;
-	}
-	return (ssize_t)have;
-}
-
 /* What was read and is refused is wiped at once: the arena lives on. */
 static int accept_bytes(const struct source *from, unsigned char *data, size_t size, size_t len, struct ld_secret *ret_secret)
 {
@@ -130,7 +112,7 @@ static int read_open(struct ld_locked *arena, const struct source *from, int fd,
 	data = ld_locked_take(arena, size);
 	if (data == NULL)
 		return LARDER_E_NOMEM;
-	got = read_all(fd, data, size);
+	got = ld_file_read(fd, data, size);
 	if (got >= 0)
 		return accept_bytes(from, data, size, (size_t)got, ret_secret);
 	rc = refuse_open(from, errno);

@@ -12,7 +12,14 @@
  *
  * The lock, with D the drainer and E its successor:
  *
- *   D is stopped                   nobody takes it: others find it held.
+ *   D is stopped                   E finds D's process stopped and the time of its last request over, and takes the gate from D's exact number. If D has gone on
+ *                                  since E looked, it is as if it had been killed: see the next row. When D goes on later it finds the gate not its own
+ *                                  before its next request, and the request that it had begun is over: it has a time, on the same clock, after which
+ *                                  nothing of it is sent (client.h, until_ms). What is left is the way from libcurl's look at that clock to the system call:
+ *                                  stopped just there, for longer than drain_until_ms, and with a newer write of the very key told by E meanwhile, D leaves
+ *                                  an older value in L2, until that ends there or the key is written again. No client can close that; some microseconds
+ *                                  of each request.
+ *   D is slow, frozen by a cgroup  nobody takes it, for it may go on at any moment: its process is not stopped.
  *   D is killed, or has let go of  its number is dead, E takes the gate over. D wrote drain_until_ms before each request, and then looked whether the gate is
  *   the segment, a request is on   still its own: either E reads the time after it has the gate, and waits for it, or D sees that the gate is not
  *   its way                        its own and sends nothing.
@@ -227,6 +234,89 @@ int ld_outbox_take(struct ld_store *store, struct ld_outbox_place *place, struct
 	struct slice slice = { rows, max < LD_OUTBOX_TAKE_MAX ? max : LD_OUTBOX_TAKE_MAX, max_b, 0, NULL };
 	int rc = read_some(store, place, &slice, 1, 1);
 
+	*ret_count = slice.count;
+	return rc;
+}
+
+/* ---- rows that somebody waits for ---- */
+
+void ld_outbox_want(struct ld_store *store, const struct ld_key *key)
+{
+	unsigned char bytes[LD_KEY_MAX];
+	int64_t now_ms;
+
+	_Static_assert(sizeof(bytes) <= LD_WANTED_KEY, "room for every key");
+	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0)
+		return;
+	ld_wanted_post(store->seg.wanted, bytes, ld_entry_key(key->tenant, key->digest, bytes));
+	ld_leave(store);
+}
+
+int ld_outbox_pending(struct ld_store *store, const struct ld_key *key)
+{
+	unsigned char bytes[LD_KEY_MAX];
+	MDB_val at = { ld_entry_key(key->tenant, key->digest, bytes), bytes };
+	struct ld_pending row;
+	int64_t now_ms;
+	MDB_txn *txn;
+	int pending = 0;
+
+	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0)
+		return 0;
+	if (ld_read_begin(store, store->config.wait_ms, &txn) == 0) {
+		pending = ld_pending_find(store, txn, &at, &row) == 0;
+		ld_env_read_end(&store->env, txn);
+	}
+	ld_leave(store);
+	return pending;
+}
+
+/* Posted twice, or by two who wait: a key may be in a slice once. */
+static int is_in(const struct slice *slice, const unsigned char *key, size_t len)
+{
+	for (size_t i = 0; i < slice->count; i++)
+		if (memcmp(slice->rows[i].digest, key + len - LARDER_DIGEST_SIZE, LARDER_DIGEST_SIZE) == 0)
+			return 1;
+	return 0;
+}
+
+static void read_wanted(struct looking *looking, struct slice *slice)
+{
+	size_t used_b = 0;
+
+	for (unsigned i = 0; i < LD_WANTED_ROWS && slice->count < slice->max && used_b <= slice->max_b; i++) {
+		struct ld_outbox_row *to = &slice->rows[slice->count];
+		unsigned char bytes[LD_WANTED_KEY];
+		MDB_val key = { ld_wanted_take(looking->store->seg.wanted, i, bytes), bytes }, data;
+
+		if (key.mv_size <= LARDER_DIGEST_SIZE || key.mv_size > LD_KEY_MAX || is_in(slice, bytes, key.mv_size) ||
+		    mdb_get(looking->txn, looking->store->env.outbox, &key, &data) != 0)
+			continue;
+		/* What cannot be taken now - it is damaged, or there is no room for it - comes in its turn. */
+		if (tell_row(looking, &key, &data, slice->count ? slice->max_b - used_b : SIZE_MAX, to) == 0) {
+			used_b += to->value ? to->len : 0;
+			slice->count++;
+		}
+	}
+}
+
+int ld_outbox_take_wanted(struct ld_store *store, struct ld_outbox_row *rows, size_t max, size_t max_b, size_t *ret_count)
+{
+	struct slice slice = { rows, max < LD_OUTBOX_TAKE_MAX ? max : LD_OUTBOX_TAKE_MAX, max_b, 0, NULL };
+	struct looking looking = { .store = store, .want_values = 1 };
+	int rc = ld_enter(store, store->config.wait_ms, &looking.now_ms);
+
+	*ret_count = 0;
+	if (rc != 0)
+		return rc;
+	if (ld_wanted_look(store->seg.wanted)) {
+		rc = ld_read_begin(store, store->config.wait_ms, &looking.txn);
+		if (rc == 0) {
+			read_wanted(&looking, &slice);
+			ld_env_read_end(&store->env, looking.txn);
+		}
+	}
+	ld_leave(store);
 	*ret_count = slice.count;
 	return rc;
 }

@@ -80,6 +80,15 @@ struct ld_outbox_place {
  * Blocks    as a get    Threads  any, with a place each    Fork  any process
  */
 int ld_outbox_take(struct ld_store *store, struct ld_outbox_place *place, struct ld_outbox_row *rows, size_t max, size_t max_b, size_t *ret_count);
+/**
+ * Somebody waits for the row of this key: the teller is to take it before others. A hint, which may be lost: say it again from time to time. The key's
+ * tenant and digest are looked at.
+ */
+void ld_outbox_want(struct ld_store *store, const struct ld_key *key);
+/** Has this key a pending row? 1; 0 no, or it cannot be seen. As a get. */
+int ld_outbox_pending(struct ld_store *store, const struct ld_key *key);
+/** As ld_outbox_take(), of the rows that somebody waits for. *ret_count 0: there is none, and nothing was read. */
+int ld_outbox_take_wanted(struct ld_store *store, struct ld_outbox_row *rows, size_t max, size_t max_b, size_t *ret_count);
 /** Free the values; rows is zeroed. */
 void ld_outbox_forget(struct ld_outbox_row *rows, size_t count);
 
@@ -96,8 +105,8 @@ int ld_outbox_settle(struct ld_store *store, const struct ld_outbox_row *rows, s
 int ld_outbox_any(struct ld_store *store);
 
 /*
- * The drainer's lock: one teller on the host at a time, for a second one could let an older write overtake a newer one. It is never taken from a
- * live process, however long that is stopped, and is taken over from a dead one, or from one that has let go of the segment; requests of such a
+ * The drainer's lock: one teller on the host at a time, for a second one could let an older write overtake a newer one. It is taken over from a dead
+ * process, from one that has let go of the segment, and from one that a signal has stopped, when the time of its last request is over. Requests of such a
  * predecessor may still be on their way, so its successor sends nothing before the last of them has ended.
  *
  *     ld_outbox_lock() == 0 --> { take, ld_outbox_sending() == 0 --> send, settle } --> ld_outbox_unlock()
@@ -109,10 +118,11 @@ int ld_outbox_any(struct ld_store *store);
  */
 int ld_outbox_lock(struct ld_store *store, int64_t *ret_wait_ms);
 /**
- * Before each request: it will have ended, whatever happens to us, in within_ms from now (its time limit).
+ * Before each request: it will have ended, whatever happens to us, in within_ms from now (its time limit). *ret_until_ms: the boot clock then; nothing may be
+ * sent later, and somewhat earlier is better.
  * Returns 0; LARDER_E_BUSY we have the lock no more, or a predecessor's request may still be on its way: do not send; LARDER_UNAVAILABLE: nor then
  */
-int ld_outbox_sending(struct ld_store *store, int64_t within_ms);
+int ld_outbox_sending(struct ld_store *store, int64_t within_ms, int64_t *ret_until_ms);
 /** Give the lock back, if we have it. quiet 1: no request of ours is on its way any more. */
 void ld_outbox_unlock(struct ld_store *store, int quiet);
 

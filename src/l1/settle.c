@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/fault.h"
+#include "base/process.h"
 
 enum { LOOK_FOR_OLDEST = 2000, LOCK_WAIT_MS = 1 };
 
@@ -105,6 +106,22 @@ static int have_lock(const struct ld_seg *seg)
 	return atomic_load(&seg->h->drain_gate.holder) == seg->self;
 }
 
+/* From a holder that a signal has stopped, whose last request is over. See l1/drain.c. */
+static int take_from_stopped(struct ld_seg *seg)
+{
+	struct ld_seg_header *h = seg->h;
+	uint64_t holder = atomic_load(&h->drain_gate.holder);
+	char state;
+
+	if (holder == 0 || ld_clock_boot_ms() < (int64_t)atomic_load(&h->drain_until_ms))
+		return 0;
+	state = ld_process_state(ld_seg_pid_of(seg, holder));
+	if ((state != 'T' && state != 't') || !ld_gate_take_from(&h->drain_gate, holder, seg->self))
+		return 0;
+	ld_host_count(seg, LD_HC_tellers_stopped, 1);
+	return 1;
+}
+
 int ld_outbox_lock(struct ld_store *store, int64_t *ret_wait_ms)
 {
 	int64_t now_ms;
@@ -117,7 +134,8 @@ int ld_outbox_lock(struct ld_store *store, int64_t *ret_wait_ms)
 	} else {
 		struct ld_gate_user user = ld_env_gate_user(&store->seg);
 
-		rc = ld_gate_take(&store->seg.h->drain_gate, &user, LOCK_WAIT_MS) == LD_GATE_TIMEOUT ? LARDER_EXISTS : 0;
+		if (ld_gate_take(&store->seg.h->drain_gate, &user, LOCK_WAIT_MS) == LD_GATE_TIMEOUT && !take_from_stopped(&store->seg))
+			rc = LARDER_EXISTS;
 	}
 	if (rc == 0) {
 		uint64_t until_ms = atomic_load(&store->seg.h->drain_until_ms);
@@ -131,7 +149,7 @@ int ld_outbox_lock(struct ld_store *store, int64_t *ret_wait_ms)
 	return rc;
 }
 
-int ld_outbox_sending(struct ld_store *store, int64_t within_ms)
+int ld_outbox_sending(struct ld_store *store, int64_t within_ms, int64_t *ret_until_ms)
 {
 	struct ld_seg_header *h;
 	int64_t now_ms;
@@ -143,7 +161,8 @@ int ld_outbox_sending(struct ld_store *store, int64_t within_ms)
 	if (!have_lock(&store->seg) || now_ms < (int64_t)atomic_load(&h->drain_from_ms)) {
 		rc = LARDER_E_BUSY;
 	} else {
-		ld_seq_raise(&h->drain_until_ms, (uint64_t)(now_ms + (within_ms > 0 ? within_ms : 0)));
+		*ret_until_ms = now_ms + (within_ms > 0 ? within_ms : 0);
+		ld_seq_raise(&h->drain_until_ms, (uint64_t)*ret_until_ms);
 		LD_POINT(drain_sending);
 		/* After it: pairs with the gate, and the look at drain_until_ms, of a successor. */
 		rc = have_lock(&store->seg) ? 0 : LARDER_E_BUSY;
@@ -158,13 +177,17 @@ void ld_outbox_unlock(struct ld_store *store, int quiet)
 
 	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0)
 		return;
-	if (have_lock(&store->seg)) {
+	{
 		struct ld_seg_header *h = store->seg.h;
+		uint64_t until_ms = atomic_load(&h->drain_until_ms);
 
-		/* Of a predecessor one may be on its way still. */
-		if (quiet)
-			atomic_store(&h->drain_until_ms, atomic_load(&h->drain_from_ms));
-		ld_gate_leave(&h->drain_gate);
+		/*
+		 * Of a predecessor one may be on its way still. Stopped here and overtaken, we leave what the successor has written: its time is a
+		 * later one, and the gate has its number.
+		 */
+		if (have_lock(&store->seg) && quiet)
+			(void)atomic_compare_exchange_strong(&h->drain_until_ms, &until_ms, atomic_load(&h->drain_from_ms));
+		(void)ld_gate_leave_own(&h->drain_gate, store->seg.self);
 	}
 	ld_leave(store);
 }

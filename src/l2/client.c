@@ -270,6 +270,8 @@ static enum ld_l2_outcome perform(struct ld_l2 *l2, struct passage *passage, str
 {
 	enum ld_l2_outcome outcome = LD_L2_TIMEOUT;
 
+	if (passage->call->until_ms && passage->call->until_ms < end_ms)
+		end_ms = passage->call->until_ms;
 	for (;;) {
 		int64_t left_ms = end_ms - ld_clock_boot_ms(), wait_ms;
 

@@ -84,6 +84,7 @@ void ld_l2_free(struct ld_l2 *l2);
 struct ld_l2_call {
 	const struct ld_key *key;
 	int64_t budget_ms;              /* of the caller; 0 = the limit of the settings. The shorter one counts */
+	int64_t until_ms;               /* boot clock: nothing is sent after it, however late this process comes to it; 0 = no such time */
 	const char *request_id;         /* NULL: a random one */
 	const struct ld_breaker_settings *breaker; /* of the tenant, whose breaker is then its own; NULL = the host's */
 };

@@ -7,9 +7,11 @@
  *     raw   the bytes; Cache-Control: max-age=60, stale-while-revalidate=30, stale-if-error=630; X-Larder-Created, X-Larder-Hard-End,
  *            X-Larder-Flags, X-Larder-Tags: 0123456789abcdef,...
  *
- * Which form a value is written in is a setting; an answer is read in the form that its content type says. In JSON, V is a string
- * where the value is UTF-8 without NUL, else base64 in a string. In JSON the error window is told from the end of the stale window on, in raw, as RFC 5861
- * has it, from the end of the TTL on. A tag is a keyed hash, 16 lower-case hex digits. Times in JSON have milliseconds; those in raw whole seconds, rounded
+ * Which form a value is written in is a setting; an answer is read in the form that its content type says. In JSON, V is the value itself
+ * where that is an object or array of at most LD_WIRE_JSON_MAX_B, written as jansson would: no blanks, numbers of at most 15 digits, no
+ * escape that need not be. Else it is a string where the value is UTF-8 without NUL, else base64 in a string. In JSON the error window is told from the end
+ * of the stale window on, in raw, as RFC 5861 has it, from the end of the TTL on. A tag is a keyed hash, 16 lower-case hex digits. Times in JSON have
+ * milliseconds; those in raw whole seconds, rounded
  * down, so that nothing lives longer there than it may.
  *
  * `now` and every time that ends a name of `created`, `hard_end` or `modified` is wall clock, milliseconds since 1970, 0 = not given.
@@ -47,6 +49,8 @@ enum {
 	LD_WIRE_TEXT_MAX = 480,     /* of all texts that are not constants */
 	/** Most tags of a value. */
 	LD_WIRE_TAGS_MAX = LD_HTTP_TAGS_MAX,
+	/** Longest JSON object or array that is written as such: parsing it costs the reader more than a round trip if it is longer. */
+	LD_WIRE_JSON_MAX_B = 4096,
 	/** Deepest nesting of a JSON body. */
 	LD_WIRE_DEPTH_MAX = 64
 };

@@ -26,6 +26,12 @@ struct ld_wire_told {
 };
 #define LD_WIRE_TOLD_NOTHING { .ttl_ms = -1, .stale_ms = -1, .error_ms = -1 }
 
+/**
+ * May this text be V itself, as an object or array, and come back byte for byte from whoever keeps JSON by its meaning, if not from one who sorts keys?
+ * 1 or 0; 0 when memory is out. At most LD_WIRE_JSON_MAX_B are looked at: 16 ns a byte for the parser, 8 to print it again.
+ */
+int ld_codec_json_is_value(const char *text, size_t len);
+
 /** value is in its bounds. Returns LD_CODEC_OK or LD_CODEC_E_NOMEM. */
 enum ld_codec_result ld_codec_json_encode(const struct ld_wire_value *value, struct ld_wire_body *ret_body);
 /** Returns LD_CODEC_OK, LD_CODEC_E_BODY or LD_CODEC_E_NOMEM; unless OK there is a reason. memory is the caller's to free. */

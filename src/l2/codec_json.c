@@ -237,6 +237,38 @@ static enum ld_codec_result read_root(const struct reading *reading)
 	return result == LD_CODEC_OK ? read_value(reading) : result;
 }
 
+/*
+ * What jansson prints of it is the same text, so it has parsed it as it was meant: keys in their order, no number that a double would change, nothing that
+ * our reader would refuse. The reader takes the text itself.
+ */
+static int prints_the_same(const json_t *root, const char *text, size_t len)
+{
+	char *printed = ld_malloc(len);
+	int same = printed != NULL && json_dumpb(root, printed, len, JSON_COMPACT | JSON_REAL_PRECISION(15)) == len && memcmp(printed, text, len) == 0;
+
+	free(printed);
+	return same;
+}
+
+int ld_codec_json_is_value(const char *text, size_t len)
+{
+	struct ld_json_size size;
+	json_error_t error;
+	json_t *root;
+	int is_value;
+
+	if (len < 2 || len > LD_WIRE_JSON_MAX_B || (text[0] != '{' && text[0] != '['))
+		return 0;
+	ld_json_measure(text, len, &size);
+	/* Inside the envelope it lies one deeper. */
+	if (size.depth >= LD_WIRE_DEPTH_MAX)
+		return 0;
+	root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+	is_value = root != NULL && prints_the_same(root, text, len);
+	json_decref(root);
+	return is_value;
+}
+
 /* What jansson is given is the body, or the body without its value. */
 static enum ld_codec_result parse(struct reading *reading, const char *json, size_t len)
 {

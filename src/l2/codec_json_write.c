@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The JSON codec's writer (codec.h): the envelope {"value":V,"ttl":seconds,"created":ms}. Called by codec.c. By hand, into memory of
- * exactly the size: a library would copy the value twice. It must write nothing that a strict reader would refuse, whatever the value
- * is: what is not UTF-8 goes as base64.
+ * exactly the size: a library would copy the value twice. It must write nothing that a strict reader would refuse, and nothing that
+ * would come back as other bytes, whatever the value is: what is not UTF-8 goes as base64, and only what jansson prints just so as JSON.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -15,7 +15,9 @@
 
 /* What follows the value: ,"encoding":"base64","ttl":315360000.001,"stale":...,"stale_if_error":...,"created":...,"hard_end":...,"flags":...,"tags":[...]} */
 enum { TAIL_SIZE = 272 + 19 * LD_WIRE_TAGS_MAX };
-static const char head[] = "{\"value\":\"";
+static const char head[] = "{\"value\":";
+
+enum form { AS_TEXT, AS_BASE64, AS_JSON };
 
 /* The letter behind the backslash, 'u' for one of six characters. */
 static char escape_of(unsigned char c)
@@ -90,9 +92,10 @@ static void add_tags(struct ld_text *text, const struct ld_wire_value *value)
 	ld_text_add(text, value->tag_count > 0 ? "]" : "");
 }
 
-static void add_tail(struct ld_text *text, const struct ld_wire_value *value, int is_text)
+static void add_tail(struct ld_text *text, const struct ld_wire_value *value, enum form form)
 {
-	ld_text_add(text, is_text ? "\"" : "\",\"encoding\":\"base64\"");
+	if (form == AS_BASE64)
+		ld_text_add(text, ",\"encoding\":\"base64\"");
 	add_seconds(text, "ttl", value->ttl_ms);
 	if (value->stale_ms > 0)
 		add_seconds(text, "stale", value->stale_ms);
@@ -108,26 +111,51 @@ static void add_tail(struct ld_text *text, const struct ld_wire_value *value, in
 	ld_text_add(text, "}");
 }
 
+static enum form form_of(const char *text, size_t len)
+{
+	if (!ld_text_is_utf8(text, len))
+		return AS_BASE64;
+	return ld_codec_json_is_value(text, len) ? AS_JSON : AS_TEXT;
+}
+
+/* V takes so many bytes, the quotes of a string included. */
+static size_t value_size(enum form form, const char *text, size_t len)
+{
+	if (form == AS_JSON)
+		return len;
+	return 2 + (form == AS_TEXT ? escaped_size(text, len) : ld_base64_size(len));
+}
+
+static void write_value(enum form form, const char *text, size_t len, size_t size, char *to)
+{
+	if (form == AS_JSON) {
+		memcpy(to, text, len);
+		return;
+	}
+	to[0] = '"';
+	if (form == AS_TEXT)
+		escape_all(text, len, to + 1);
+	else
+		ld_base64_encode((const unsigned char *)text, len, to + 1);
+	to[size - 1] = '"';
+}
+
 enum ld_codec_result ld_codec_json_encode(const struct ld_wire_value *value, struct ld_wire_body *ret_body)
 {
 	/* An empty value may be NULL. */
 	const char *text = value->len > 0 ? (const char *)value->data : "";
-	int is_text = ld_text_is_utf8(text, value->len);
-	size_t begin = sizeof(head) - 1, size = is_text ? escaped_size(text, value->len) : ld_base64_size(value->len);
+	enum form form = form_of(text, value->len);
+	size_t begin = sizeof(head) - 1, size = value_size(form, text, value->len);
 	char tail_text[TAIL_SIZE], *json;
 	struct ld_text tail;
 
 	ld_text_init(&tail, tail_text, sizeof(tail_text));
-	add_tail(&tail, value, is_text);
-	/* A byte more: the hex digits of an escape end in NUL. */
-	json = ld_malloc(begin + size + tail.len + 1);
+	add_tail(&tail, value, form);
+	json = ld_malloc(begin + size + tail.len);
 	if (json == NULL)
 		return LD_CODEC_E_NOMEM;
 	memcpy(json, head, begin);
-	if (is_text)
-		escape_all(text, value->len, json + begin);
-	else
-		ld_base64_encode(value->data, value->len, json + begin);
+	write_value(form, text, value->len, size, json + begin);
 	memcpy(json + begin + size, tail.data, tail.len);
 	*ret_body = (struct ld_wire_body){ .data = (unsigned char *)json, .len = begin + size + tail.len, .memory = json };
 	ld_wire_body_header(ret_body, "Content-Type", "application/json");

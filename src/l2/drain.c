@@ -8,7 +8,10 @@
  *   killed before settling     the same.
  *   the row is written anew    its sequence differs: settling leaves it, and the newer write is told after ours has been answered, or after our
  *   meanwhile                  request's time is over.
- *   stopped                    nobody else tells until it goes on or dies: reads of other keys do not care, L2 is told late.
+ *   somebody waits for a key   its row is taken out of turn, in every other round: the others are not kept back for ever. The order of a key's writes is that
+ *   (ld_drain_wait_for())      of its one row, whichever round it is in.
+ *   stopped                    another process tells when the time of our last request is over (l1/drain.c). When we go on, what we had begun to send is
+ *                              not sent any more, and nothing further is.
  */
 #include "l2/drain.h"
 
@@ -16,6 +19,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
@@ -24,7 +28,8 @@
 #include "base/process.h"
 #include "l1/outbox.h"
 
-enum { AT_ONCE = 64, SENDERS = 4, AT_ONCE_B = 4 << 20, MARGIN_MS = 500, TICK_MS = 25, OTHERS_MS = 400, BACK_OFF_MS = 200, BUSY_MS = 20 };
+enum { AT_ONCE = 64, SENDERS = 4, AT_ONCE_B = 4 << 20, MARGIN_MS = 500, TICK_MS = 25, OTHERS_MS = 400, BACK_OFF_MS = 200, BUSY_MS = 20,
+	WAIT_TICK_MS = 2, REMIND_MS = 50 };
 
 struct ld_drain {
 	struct ld_l2 *l2;
@@ -33,6 +38,7 @@ struct ld_drain {
 	struct ld_process_lock lock;       /* one round at a time in a process; guards what follows */
 	_Atomic uint64_t locked_by;        /* process generation that has the outbox's lock, 0 = none as far as we know */
 	struct ld_outbox_place place;
+	int turn;                          /* 1: the last round was of rows that somebody waits for */
 	struct ld_outbox_row rows[AT_ONCE];
 
 	struct ld_process_lock starting;   /* guards thread and thread_of */
@@ -87,17 +93,28 @@ static enum ld_l2_outcome send_set(struct ld_drain *drain, const struct ld_l2_ca
 	return outcome == LD_L2_UNKEPT ? send_delete(drain, call, row) : outcome;
 }
 
-static enum ld_outbox_outcome send(struct ld_drain *drain, const struct ld_outbox_row *row)
+static void pause_for(int64_t wait_ms, int64_t end_ms)
+{
+	int64_t left_ms = end_ms - ld_clock_boot_ms();
+	struct timespec pause = { 0, (wait_ms < left_ms ? wait_ms : left_ms) * 1000000 };
+
+	if (left_ms > 0)
+		nanosleep(&pause, NULL);
+}
+
+static enum ld_outbox_outcome send(struct ld_drain *drain, const struct ld_outbox_row *row, int64_t budget_ms)
 {
 	struct ld_key key = key_of(row);
-	const struct ld_l2_call call = { .key = &key };
+	struct ld_l2_call call = { .key = &key, .budget_ms = budget_ms };
 	enum ld_l2_outcome outcome;
 
-	if (ld_outbox_sending(drain->store, ld_l2_longest_ms(drain->l2) + MARGIN_MS) != 0) {
+	if (ld_outbox_sending(drain->store, ld_l2_longest_ms(drain->l2) + MARGIN_MS, &call.until_ms) != 0) {
 		/* Not ours any more, or not yet: the next round asks. */
 		atomic_store(&drain->locked_by, 0);
 		return LD_OUTBOX_LEFT;
 	}
+	/* A successor sends from until_ms on: we end before. */
+	call.until_ms -= MARGIN_MS / 2;
 	LD_POINT(tell_sending);
 	outcome = row->op == LD_OUTBOX_SET ? send_set(drain, &call, row) : send_delete(drain, &call, row);
 	LD_POINT(tell_sent);
@@ -112,6 +129,7 @@ static enum ld_outbox_outcome send(struct ld_drain *drain, const struct ld_outbo
 struct batch {
 	struct ld_drain *drain;
 	size_t count;
+	int64_t budget_ms;                 /* of each request; 0 = the limit of the settings */
 	_Atomic size_t next;
 	_Atomic int left;                  /* a row could not be told: the rest need not be tried now */
 };
@@ -124,7 +142,7 @@ static void *send_some(void *ctx)
 	while (!atomic_load(&batch->left) && (at = atomic_fetch_add(&batch->next, 1)) < batch->count) {
 		struct ld_outbox_row *row = &batch->drain->rows[at];
 
-		row->outcome = send(batch->drain, row);
+		row->outcome = send(batch->drain, row, batch->budget_ms);
 		if (row->outcome == LD_OUTBOX_LEFT)
 			atomic_store(&batch->left, 1);
 	}
@@ -144,9 +162,9 @@ static int start_thread(pthread_t *thread, void *(*run)(void *), void *ctx)
 }
 
 /* The caller is one of the senders; the others live for this batch. Where none can be started, it sends alone. Returns 1 if a row was left. */
-static int send_all(struct ld_drain *drain, size_t count, int senders)
+static int send_all(struct ld_drain *drain, size_t count, int senders, int64_t budget_ms)
 {
-	struct batch batch = { .drain = drain, .count = count };
+	struct batch batch = { .drain = drain, .count = count, .budget_ms = budget_ms };
 	pthread_t threads[SENDERS];
 	int started = 0;
 
@@ -190,9 +208,27 @@ static int be_teller(struct ld_drain *drain, int64_t *ret_wait_ms)
 	return rc;
 }
 
-static enum ld_drain_result round_locked(struct ld_drain *drain, int senders, int64_t *ret_wait_ms)
+/* What a round may tell: all, or, for one who waits, only what is waited for, each within his time. */
+struct round {
+	int wanted_only;
+	int64_t budget_ms;                 /* 0 = the limits of the settings */
+};
+
+static size_t take(struct ld_drain *drain, const struct round *round)
 {
 	size_t count = 0;
+
+	if (round->wanted_only || !drain->turn)
+		ld_outbox_take_wanted(drain->store, drain->rows, AT_ONCE, AT_ONCE_B, &count);
+	drain->turn = count > 0;
+	if (count == 0 && !round->wanted_only && ld_outbox_take(drain->store, &drain->place, drain->rows, AT_ONCE, AT_ONCE_B, &count) != 0)
+		count = 0;
+	return count;
+}
+
+static enum ld_drain_result round_locked(struct ld_drain *drain, const struct round *round, int64_t *ret_wait_ms)
+{
+	size_t count;
 	int left, told;
 
 	if (!ld_outbox_any(drain->store)) {
@@ -213,18 +249,19 @@ static enum ld_drain_result round_locked(struct ld_drain *drain, int senders, in
 		*ret_wait_ms = *ret_wait_ms < 1 || *ret_wait_ms > BACK_OFF_MS ? BACK_OFF_MS : *ret_wait_ms;
 		return LD_DRAIN_BLOCKED;
 	}
-	if (ld_outbox_take(drain->store, &drain->place, drain->rows, AT_ONCE, AT_ONCE_B, &count) != 0 || count == 0) {
+	count = take(drain, round);
+	if (count == 0) {
 		*ret_wait_ms = TICK_MS;
 		return LD_DRAIN_EMPTY;
 	}
-	left = send_all(drain, count, senders);
+	left = send_all(drain, count, SENDERS, round->budget_ms);
 	told = settle(drain, count);
 	ld_outbox_forget(drain->rows, count);
 	*ret_wait_ms = left ? BACK_OFF_MS : 0;
 	return told ? LD_DRAIN_TOLD : LD_DRAIN_BLOCKED;
 }
 
-enum ld_drain_result ld_drain_round(struct ld_drain *drain, int64_t *ret_wait_ms)
+static enum ld_drain_result do_round(struct ld_drain *drain, const struct round *round, int64_t *ret_wait_ms)
 {
 	enum ld_drain_result result;
 
@@ -232,9 +269,56 @@ enum ld_drain_result ld_drain_round(struct ld_drain *drain, int64_t *ret_wait_ms
 		*ret_wait_ms = BUSY_MS;
 		return LD_DRAIN_OTHERS;
 	}
-	result = round_locked(drain, SENDERS, ret_wait_ms);
+	result = round_locked(drain, round, ret_wait_ms);
 	ld_process_unlock(&drain->lock);
 	return result;
+}
+
+enum ld_drain_result ld_drain_round(struct ld_drain *drain, int64_t *ret_wait_ms)
+{
+	const struct round round = { 0, 0 };
+
+	return do_round(drain, &round, ret_wait_ms);
+}
+
+/* The first that L2 has not been told of; count where it has been told of all. */
+static size_t first_pending(struct ld_drain *drain, const struct ld_key *keys, size_t at, size_t count)
+{
+	while (at < count && !ld_outbox_pending(drain->store, &keys[at]))
+		at++;
+	return at;
+}
+
+/* A few at a time: the ring of hints is small, and others wait too. */
+static void remind(struct ld_drain *drain, const struct ld_key *keys, size_t at, size_t count)
+{
+	for (size_t i = at; i < count && i - at < LD_WANTED_ROWS / 2; i++)
+		ld_outbox_want(drain->store, &keys[i]);
+}
+
+int ld_drain_wait_for(struct ld_drain *drain, const struct ld_key *keys, size_t count, int64_t budget_ms)
+{
+	int64_t end_ms = ld_clock_boot_ms() + budget_ms, remind_ms = 0, wait_ms, retry_ms;
+	size_t at = 0, before;
+
+	while (before = at, (at = first_pending(drain, keys, at, count)) < count) {
+		int64_t now_ms = ld_clock_boot_ms();
+		struct round round = { 1, end_ms - now_ms };
+		enum ld_drain_result result;
+
+		if (now_ms >= end_ms)
+			return LARDER_E_BUSY;
+		if (at != before || now_ms >= remind_ms) {
+			remind(drain, keys, at, count);
+			remind_ms = now_ms + REMIND_MS;
+		}
+		result = do_round(drain, &round, &wait_ms);
+		if (result == LD_DRAIN_BLOCKED && ld_l2_is_open(drain->l2, &retry_ms) && (retry_ms < 0 || retry_ms > end_ms - ld_clock_boot_ms()))
+			return LARDER_E_BUSY;
+		if (result != LD_DRAIN_TOLD)
+			pause_for(result == LD_DRAIN_BLOCKED ? BUSY_MS : WAIT_TICK_MS, end_ms);
+	}
+	return 0;
 }
 
 void ld_drain_leave(struct ld_drain *drain)

@@ -32,6 +32,12 @@ enum ld_drain_result { LD_DRAIN_TOLD, LD_DRAIN_EMPTY, LD_DRAIN_OTHERS, LD_DRAIN_
  * Blocks  up to the longest limit of a call to L2
  */
 enum ld_drain_result ld_drain_round(struct ld_drain *drain, int64_t *ret_wait_ms);
+/**
+ * Wait until L2 has acknowledged all of these keys, or has refused them for good, however many others wait before them: by telling them from here where this
+ * process may, else by asking the teller. budget_ms: the longest time. Ends sooner where the breaker will not let a call through in that time.
+ * Returns 0 told; LARDER_E_BUSY one is pending still, and will be told later
+ */
+int ld_drain_wait_for(struct ld_drain *drain, const struct ld_key *keys, size_t count, int64_t budget_ms);
 /** Let others tell. */
 void ld_drain_leave(struct ld_drain *drain);
 

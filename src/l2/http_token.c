@@ -23,30 +23,12 @@
 
 #include <larder/larder.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "crypto/locked.h"
 
 #define LOOK_MS 1000
-
-/* Up to size bytes, to the end of the file. Returns their number, or -1. */
-static ssize_t read_all(int fd, char *data, size_t size)
-{
-	size_t have = 0;
-
-	while (have < size) {
-		ssize_t got = read(fd, data + have, size - have);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -1;
-		if (got == 0)
-			break;
-		have += (size_t)got;
-	}
-	return (ssize_t)have;
-}
 
 /* What may stand in a header after "Bearer ", and is no blank. */
 static int is_token(const char *data, size_t len)
@@ -68,7 +50,7 @@ static size_t read_open(int fd, const char *path, char *data, struct ld_problems
 		ld_problem(problems, "LARDER_L2_TOKEN_FILE=%s: not a regular file, or open to others", path);
 		return 0;
 	}
-	got = read_all(fd, data, LD_HTTP_TOKEN_MAX + 2);
+	got = ld_file_read(fd, data, LD_HTTP_TOKEN_MAX + 2);
 	if (got < 0) {
 		ld_problem(problems, "LARDER_L2_TOKEN_FILE=%s: %s", path, strerrordesc_np(errno));
 		return 0;

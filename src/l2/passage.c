@@ -60,8 +60,8 @@ static void announce(struct passage *passage, enum ld_breaker_event event)
 
 	if (event == LD_BREAKER_NO_EVENT)
 		return;
-	/* Everybody comes at once now: the tenants' limits are halved for a while. */
-	if (event == LD_BREAKER_CLOSED_AGAIN)
+	/* Everybody comes at once now: the tenants' limits are halved for a while. A tenant's own breaker keeps nobody else back. */
+	if (event == LD_BREAKER_CLOSED_AGAIN && !passage->call->breaker)
 		(void)ld_store_limit_half(l2->store, LD_LIMIT_COLD_MS);
 	LD_LOG(l2->log, opened ? LARDER_LOG_WARN : LARDER_LOG_INFO, "breaker", passage->call->request_id, LD_T("breaker", name),
 	    LD_T("transition", ld_breaker_event_name(event)),);
@@ -145,6 +145,8 @@ int ld_l2_is_futile(void *ctx)
 {
 	struct passage *passage = ctx;
 
+	if (passage->call->until_ms && ld_clock_boot_ms() >= passage->call->until_ms)
+		return 1;
 	/* A probe is the only one there is; where there is no segment nobody else learns anything. */
 	return !passage->probe && !passage->own && ld_store_with(passage->l2->store, INSIDE_MS, moved_in, passage) == 1;
 }

@@ -167,3 +167,14 @@ void ld_gate_leave(struct ld_gate *gate)
 		ld_futex_wake(&gate->wake, 1);
 	}
 }
+
+int ld_gate_take_from(struct ld_gate *gate, uint64_t holder, uint64_t self)
+{
+	return try_take(gate, holder, self);
+}
+
+int ld_gate_leave_own(struct ld_gate *gate, uint64_t self)
+{
+	/* Not since_ms = 0 before it, as above: it may be a successor's. An old one makes a waiter give up sooner, no more. */
+	return atomic_compare_exchange_strong(&gate->holder, &self, 0);
+}

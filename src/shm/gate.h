@@ -3,7 +3,7 @@
  * A gate: a lock in shared memory with a deadline. It stands in front of LMDB's own mutexes and opening locks, none of which can be
  * waited for with a limit (DESIGN decision 5).
  *
- * A gate is never taken from a live holder, however long it is stopped. From a dead one it is taken by whoever finds it so; what the
+ * A gate is never taken from a live holder, however long it is stopped; one of them, at the end of this file, is, by those who know how. From a dead one it is taken by whoever finds it so; what the
  * holder left half done is LMDB's to recover (robust mutex), or is written so that half done is harmless.
  */
 #ifndef LD_SHM_GATE_H
@@ -43,5 +43,13 @@ enum ld_gate_result ld_gate_take(struct ld_gate *gate, const struct ld_gate_user
 
 /** Leave it. Only by its holder. */
 void ld_gate_leave(struct ld_gate *gate);
+
+/*
+ * For a gate whose holders know how to lose it while they live (the drainer's, l1/drain.c), and for no other.
+ */
+/** Take it from this very holder, who need not be dead. 1 or 0. */
+int ld_gate_take_from(struct ld_gate *gate, uint64_t holder, uint64_t self);
+/** Leave it if it is still ours. Wakes nobody: for waiters of short sleeps. 1 or 0. */
+int ld_gate_leave_own(struct ld_gate *gate, uint64_t self);
 
 #endif

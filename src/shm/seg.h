@@ -33,6 +33,7 @@
 #include "shm/retry.h"
 #include "shm/sketch.h"
 #include "shm/tenants.h"
+#include "shm/wanted.h"
 
 #define LD_SEG_MAGIC UINT64_C(0x3147455352444c01)
 /** Grows whenever anything in the segment or the store changes its meaning. */
@@ -96,7 +97,7 @@ struct ld_seg_header {
 	int64_t made_wall_ms;
 	struct ld_seg_params params;
 	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, tags_at, tag_walls_at,
-		breakers_at, sketch_at, limiter_at, leases_at;
+		breakers_at, sketch_at, limiter_at, leases_at, wanted_at;
 	uint64_t sketch_lines;
 
 	/* Read by every call; written seldom. */
@@ -170,6 +171,7 @@ struct ld_seg {
 	struct ld_sketch sketch;
 	struct ld_limiter limiter;
 	struct ld_leases leases;
+	struct ld_wanted *wanted;
 	int32_t slot;                 /* ours; -1 = none */
 	uint32_t incarnation;
 	uint64_t self;                /* our number in gates and roles; 0 without a slot */

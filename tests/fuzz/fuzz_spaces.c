@@ -65,7 +65,7 @@ static int is_rate(int64_t rate)
 
 static void check_limits(const struct ld_spaces *spaces, const char *tenant)
 {
-	static const struct ld_limits fallback = { 1000, 1, 1000, 1, 0, 0 };
+	static const struct ld_limits fallback = { 1000, 1, 1000, 1, 0, 0, 0, 0 };
 	struct ld_limits limits;
 
 	ld_spaces_limits(spaces, tenant, &fallback, &limits);

@@ -65,6 +65,7 @@ multi_tests += tests/multi/test_seccomp
 tests_multi_test_seccomp_SOURCES = tests/multi/test_seccomp.c $(multi_lib)
 tests_multi_test_seccomp_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_seccomp_LDADD = $(fault_libs)
+
 multi_tests += tests/multi/test_breaker
 tests_multi_test_breaker_SOURCES = tests/multi/test_breaker.c $(multi_lib)
 tests_multi_test_breaker_CPPFLAGS = $(multi_cppflags)
@@ -89,7 +90,24 @@ multi_tests += tests/multi/test_herd
 tests_multi_test_herd_SOURCES = tests/multi/test_herd.c $(multi_lib)
 tests_multi_test_herd_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_herd_LDADD = $(fault_libs)
+
 multi_tests += tests/multi/test_lease
 tests_multi_test_lease_SOURCES = tests/multi/test_lease.c $(multi_lib)
 tests_multi_test_lease_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_lease_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_teller
+tests_multi_test_teller_SOURCES = tests/multi/test_teller.c $(multi_lib) $(fault_server_lib)
+tests_multi_test_teller_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
+tests_multi_test_teller_LDADD = $(fault_libs) $(fault_server_libs)
+
+multi_tests += tests/multi/test_hosts
+tests_multi_test_hosts_SOURCES = tests/multi/test_hosts.c tests/lib/l2d.h $(multi_lib) $(fault_server_lib)
+tests_multi_test_hosts_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
+tests_multi_test_hosts_LDADD = $(fault_libs) $(fault_server_libs)
+
+# How much of a worker's memory is its own is asked as `larder replay` asks it.
+multi_tests += tests/multi/test_growth
+tests_multi_test_growth_SOURCES = tests/multi/test_growth.c tests/lib/l2d.h tools/larder/replay_memory.c tools/larder/replay_memory.h $(multi_lib)
+tests_multi_test_growth_CPPFLAGS = $(multi_cppflags) -I$(top_srcdir)/tools/larder
+tests_multi_test_growth_LDADD = $(fault_libs)

@@ -199,8 +199,8 @@ static struct request *send_row(const struct ld_outbox_row *row, uint64_t *rando
 	int64_t limit_ms = team_now_ms() + TEAM_DEADLINE_MS;
 
 	while (!atomic_load(&board->stop) && team_now_ms() < limit_ms) {
-		int64_t now_ms = ld_clock_boot_ms();
-		int rc = ld_outbox_sending(store, WITHIN_MS);
+		int64_t now_ms = ld_clock_boot_ms(), until_ms;
+		int rc = ld_outbox_sending(store, WITHIN_MS, &until_ms);
 		struct ld_outbox_summary summary;
 
 		TEAM_CHECK(rc == 0 || rc == LARDER_E_BUSY || rc == LARDER_UNAVAILABLE);

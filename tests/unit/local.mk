@@ -321,3 +321,16 @@ tests_unit_test_second_LDADD = $(LDADD) $(fault_server_libs)
 tests_unit_test_second_fault_SOURCES = tests/unit/test_second.c $(fault_server_lib)
 tests_unit_test_second_fault_CPPFLAGS = $(http_fault_cppflags)
 tests_unit_test_second_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
+unit_tests += tests/unit/test_second_tenants tests/unit/test_second_tenants-fault
+tests_unit_test_second_tenants_SOURCES = tests/unit/test_second_tenants.c $(fault_server_lib)
+tests_unit_test_second_tenants_CPPFLAGS = $(http_cppflags)
+tests_unit_test_second_tenants_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_second_tenants_fault_SOURCES = tests/unit/test_second_tenants.c $(fault_server_lib)
+tests_unit_test_second_tenants_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_second_tenants_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
+unit_tests += tests/unit/test_wanted tests/unit/test_wanted-fault
+tests_unit_test_wanted_fault_SOURCES = tests/unit/test_wanted.c
+tests_unit_test_wanted_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_wanted_fault_LDADD = $(fault_libs)

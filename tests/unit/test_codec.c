@@ -57,7 +57,11 @@ static void json_is_exactly_this(void **state)
 	static const struct { const char *data; size_t len; const char *json; } rows[] = {
 		{ "", 0, "{\"value\":\"\"," ENTRY },
 		{ "hello", 5, "{\"value\":\"hello\"," ENTRY },
-		{ "{\"a\":[1,\"\\n\"]}", 14, "{\"value\":\"{\\\"a\\\":[1,\\\"\\\\n\\\"]}\"," ENTRY },
+		{ "{\"a\":[1,\"\\n\"]}", 14, "{\"value\":{\"a\":[1,\"\\n\"]}," ENTRY },
+		{ "{\"a\": 1}", 8, "{\"value\":\"{\\\"a\\\": 1}\"," ENTRY },
+		{ "[]", 2, "{\"value\":[]," ENTRY },
+		{ "7", 1, "{\"value\":\"7\"," ENTRY },
+		{ "\"x\"", 3, "{\"value\":\"\\\"x\\\"\"," ENTRY },
 		{ "\x01\b\t\n\v\f\r\x1f /\x7f", 11, "{\"value\":\"\\u0001\\b\\t\\n\\u000b\\f\\r\\u001f /\x7f\"," ENTRY },
 		{ "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80", 15, "{\"value\":\"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80\"," ENTRY },
 		{ "\xe2\x80\xa8", 3, "{\"value\":\"\xe2\x80\xa8\"," ENTRY },
@@ -219,6 +223,84 @@ static void odd_bytes_between_plain_ones(void **state)
 				round_trip(data, len);
 			}
 		}
+	}
+}
+
+/* An object or array goes as it is if it comes back so; whatever else begins like one is a string. Byte for byte all the same. */
+static void json_goes_as_json(void **state)
+{
+	static const char *const as_json[] = { "{}", "[]", "[null,true,false]", "{\"z\":1,\"a\":{\"b\":[]}}", "[0.1,1.5,-7,1e300,123456789012345678]",
+		"[\"\\u0000\",\"\\n\\\"\\\\\",\"/\",\"\x7f\"]", "{\"gr\xc3\xbc\xc3\x9f\":\"\xf0\x9f\x98\x80\"}", "{\"value\":1,\"ttl\":\"x\"}", "{\"\":0}" };
+	static const char *const as_text[] = { "{", "[", "{}x", "[] ", " []", "[1, 2]", "{\"a\":1,\"a\":2}", "[1.10]", "[1.0e5]", "[0.12345678901234567]",
+		"[123456789012345678901]", "[1e400]", "[\"\\u0041\"]", "[\"\\/\"]", "{\"a\\u0000b\":1}", "{\"\\u0061\":1}", "[\"\\ud800\"]", "[01]", "[-0]x", "[1,]",
+		"{}{}", "[\"\n\"]", "[-0.0e0]" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(as_json) + COUNT_OF(as_text); i++) {
+		const char *data = i < COUNT_OF(as_json) ? as_json[i] : as_text[i - COUNT_OF(as_json)];
+		struct ld_wire_value value = value_of(data, strlen(data));
+		struct ld_wire_body body;
+
+		assert_int_equal(ld_codec_encode(LD_CODEC_JSON, &value, &body), LD_CODEC_OK);
+		if ((memcmp(body.data, "{\"value\":\"", 10) != 0) != (i < COUNT_OF(as_json)))
+			fail_msg("%.*s", (int)body.len, body.data);
+		ld_wire_body_free(&body);
+		round_trip((const unsigned char *)data, strlen(data));
+	}
+}
+
+/* Texts made of what JSON is made of, some of them JSON. */
+static void what_looks_like_json_comes_back(void **state)
+{
+	static const char *const parts[] = { "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\"b\":", "1", "0.1", "1e5", "true", "null", " ", "\\u0041", "\\n", "-", "\xc3\xa9" };
+	uint32_t x = 7;
+
+	(void)state;
+	for (int run = 0; run < 200000; run++) {
+		char data[200];
+		size_t len = 0, count = 1 + (x >> 20) % 12;
+
+		data[len++] = x >> 31 ? '{' : '[';
+		for (size_t i = 0; i < count; i++) {
+			const char *part = parts[(x = x * 1664525 + 1013904223) / (UINT32_MAX / COUNT_OF(parts) + 1)];
+
+			memcpy(data + len, part, strlen(part));
+			len += strlen(part);
+		}
+		data[len] = data[0] == '{' ? '}' : ']';
+		round_trip((const unsigned char *)data, len + 1);
+		x = x * 1664525 + 1013904223;
+	}
+}
+
+/* The longest one, and the deepest, and what is beyond them. */
+static void json_within_its_bounds(void **state)
+{
+	static char data[LD_WIRE_JSON_MAX_B + 2];
+
+	(void)state;
+	for (size_t len = LD_WIRE_JSON_MAX_B - 1; len <= LD_WIRE_JSON_MAX_B + 1; len++) {
+		struct ld_wire_value value = value_of(data, len);
+		struct ld_wire_body body;
+
+		memset(data, 'x', sizeof(data));
+		memcpy(data, "[\"", 2);
+		memcpy(data + len - 2, "\"]", 2);
+		assert_int_equal(ld_codec_encode(LD_CODEC_JSON, &value, &body), LD_CODEC_OK);
+		assert_int_equal(memcmp(body.data, "{\"value\":[", 10) == 0, len <= LD_WIRE_JSON_MAX_B);
+		ld_wire_body_free(&body);
+		round_trip((const unsigned char *)data, len);
+	}
+	for (size_t depth = LD_WIRE_DEPTH_MAX - 2; depth <= LD_WIRE_DEPTH_MAX + 1; depth++) {
+		struct ld_wire_value value = value_of(data, 2 * depth);
+		struct ld_wire_body body;
+
+		memset(data, '[', depth);
+		memset(data + depth, ']', depth);
+		assert_int_equal(ld_codec_encode(LD_CODEC_JSON, &value, &body), LD_CODEC_OK);
+		assert_int_equal(memcmp(body.data, "{\"value\":[", 10) == 0, depth < LD_WIRE_DEPTH_MAX);
+		ld_wire_body_free(&body);
+		round_trip((const unsigned char *)data, 2 * depth);
 	}
 }
 
@@ -481,6 +563,9 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(json_is_exactly_this), cmocka_unit_test(raw_is_exactly_this), cmocka_unit_test(too_short_a_life),
 		cmocka_unit_test(every_byte_and_length), cmocka_unit_test(a_megabyte), cmocka_unit_test(odd_bytes_between_plain_ones),
+		cmocka_unit_test(json_goes_as_json),
+		cmocka_unit_test(what_looks_like_json_comes_back),
+		cmocka_unit_test(json_within_its_bounds),
 		cmocka_unit_test(edges_of_utf8),
 		cmocka_unit_test(other_bodies), cmocka_unit_test(bad_bodies), cmocka_unit_test(sizes_are_limited),
 		cmocka_unit_test(depth_and_parts_are_limited),

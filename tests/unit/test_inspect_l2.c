@@ -301,10 +301,10 @@ struct teller {
 static void tell_for_ever(void *ctx)
 {
 	struct teller *teller = ctx;
-	int64_t wait_ms;
+	int64_t wait_ms, until_ms;
 
 	CHILD_CHECK(ld_outbox_lock(teller->cache->store, &wait_ms) == 0);
-	CHILD_CHECK(ld_outbox_sending(teller->cache->store, 30000) == 0);
+	CHILD_CHECK(ld_outbox_sending(teller->cache->store, 30000, &until_ms) == 0);
 	teller->has = 1;
 	for (;;)
 		(void)pause();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The parts of larder-l2d that need no HTTP server: heads of requests, both codecs, the kept value and its tag, base64, the rate, and the
+ * The parts of larder-l2d that need no HTTP server: heads of requests, both codecs, the kept value and its tag, base64, and the
  * memory of writes with every place where its owner can die.
  */
 #include <setjmp.h>
@@ -418,31 +418,6 @@ static void test_tags(void **state)
 	assert_false(l2d_value_etag_in(tag, other));
 }
 
-/* ---- the rate ---- */
-
-static void test_rate(void **state)
-{
-	struct l2d_shared *shared = l2d_shared_make(1);
-	const uint64_t second_ns = 1000000000, now_ns = 77 * second_ns;
-	unsigned taken = 0;
-
-	(void)state;
-	assert_non_null(shared);
-	for (int i = 0; i < 100; i++)
-		taken += l2d_limit_take(shared, "acme", 10, 20, now_ns) == 0;
-	assert_int_equal(taken, 20);
-	assert_in_range(l2d_limit_take(shared, "acme", 10, 20, now_ns), 100, 101);
-	assert_int_equal(l2d_limit_take(shared, "other", 10, 20, now_ns), 0);
-	/* Over ten seconds: what the rate gives, and not one more. */
-	for (taken = 0; taken < 1000 && l2d_limit_take(shared, "acme", 10, 20, now_ns + 10 * second_ns) == 0;)
-		taken++;
-	assert_int_equal(taken, 20);
-	taken = 0;
-	for (uint64_t ms = 1; ms <= 10000; ms++)
-		taken += l2d_limit_take(shared, "acme", 10, 20, now_ns + 10 * second_ns + ms * 1000000) == 0;
-	assert_int_equal(taken, 100);
-}
-
 /* ---- writes that take effect once ---- */
 
 struct pair {
@@ -590,7 +565,6 @@ int main(void)
 		cmocka_unit_test(test_text_or_not),
 		cmocka_unit_test(test_kept_and_read_again),
 		cmocka_unit_test(test_tags),
-		cmocka_unit_test(test_rate),
 		cmocka_unit_test_setup_teardown(test_a_repeat_is_answered_as_the_first, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_write_that_failed_is_a_first_again, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_write_whose_worker_died_is_taken_over, begin, end),

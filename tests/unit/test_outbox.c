@@ -833,16 +833,22 @@ struct holder {
 static void hold(void *arg)
 {
 	struct holder *holder = arg;
-	int64_t wait_ms = -1;
+	struct ld_store *store = told_store(holder->box);
+	int64_t wait_ms = -1, until_ms;
 
-	CHILD_CHECK(ld_outbox_lock(told_store(holder->box), &wait_ms) == 0);
+	CHILD_CHECK(ld_outbox_lock(store, &wait_ms) == 0);
 	CHILD_CHECK(wait_ms == 0);
-	if (holder->what == HOLDER_SENDS)
-		CHILD_CHECK(ld_outbox_sending(told_store(holder->box), holder->within_ms) == 0);
+	if (holder->what != HOLDER_DOES_NOTHING)
+		CHILD_CHECK(ld_outbox_sending(store, holder->within_ms, &until_ms) == 0);
 	atomic_store(&holder->has_it, 1);
+	if (holder->what == HOLDER_DOES_NOTHING)
+		for (;;)
+			(void)pause();
 	(void)raise(SIGSTOP);
-	for (;;)
-		(void)pause();
+	/* Somebody else has it: nothing of his is touched. */
+	CHILD_CHECK(ld_outbox_sending(store, 1000, &until_ms) == LARDER_E_BUSY);
+	ld_outbox_unlock(store, 1);
+	CHILD_CHECK(ld_outbox_lock(store, &wait_ms) == LARDER_EXISTS);
 }
 
 static pid_t start_holder(struct box *box, struct holder *holder, int what, int64_t within_ms)
@@ -861,15 +867,14 @@ static void test_one_drainer_at_a_time(void **state)
 {
 	struct holder *holder = child_share(sizeof(*holder));
 	struct box *box = *state;
-	int64_t wait_ms = 77;
+	int64_t wait_ms = 77, until_ms;
 	pid_t pid;
 
 	box_open(box, NULL);
 	pid = start_holder(box, holder, HOLDER_DOES_NOTHING, 0);
-	/* Stopped or not. */
 	assert_int_equal(ld_outbox_lock(told_store(box), &wait_ms), LARDER_EXISTS);
 	assert_int_equal(wait_ms, 77);
-	assert_int_equal(ld_outbox_sending(told_store(box), 1000), LARDER_E_BUSY);
+	assert_int_equal(ld_outbox_sending(told_store(box), 1000, &until_ms), LARDER_E_BUSY);
 	assert_int_equal(told_summary(box).drainer_pid, pid);
 	assert_int_equal(told_summary(box).drainer_alive, 1);
 	ld_outbox_unlock(told_store(box), 1);
@@ -879,7 +884,7 @@ static void test_one_drainer_at_a_time(void **state)
 	/* It had sent nothing. */
 	assert_int_equal(ld_outbox_lock(told_store(box), &wait_ms), 0);
 	assert_int_equal(wait_ms, 0);
-	assert_int_equal(ld_outbox_sending(told_store(box), 1000), 0);
+	assert_int_equal(ld_outbox_sending(told_store(box), 1000, &until_ms), 0);
 	assert_int_equal(ld_outbox_lock(told_store(box), &wait_ms), LARDER_EXISTS);
 	ld_outbox_unlock(told_store(box), 1);
 	assert_int_equal(told_summary(box).drainer_pid, 0);
@@ -891,7 +896,7 @@ static void test_a_successor_waits_for_the_dead_ones_request(void **state)
 {
 	struct holder *holder = child_share(sizeof(*holder));
 	struct box *box = *state;
-	int64_t wait_ms = -1;
+	int64_t wait_ms = -1, until_ms;
 	pid_t pid;
 
 	box_open(box, NULL);
@@ -900,28 +905,59 @@ static void test_a_successor_waits_for_the_dead_ones_request(void **state)
 	assert_int_equal(child_end(pid), 256 + SIGKILL);
 	assert_int_equal(ld_outbox_lock(told_store(box), &wait_ms), 0);
 	assert_in_range(wait_ms, 50000, 60000);
-	assert_int_equal(ld_outbox_sending(told_store(box), 10), LARDER_E_BUSY);
+	assert_int_equal(ld_outbox_sending(told_store(box), 10, &until_ms), LARDER_E_BUSY);
 	/* Giving it back does not shorten the time. */
 	ld_outbox_unlock(told_store(box), 1);
 	assert_int_equal(ld_outbox_lock(told_store(box), &wait_ms), 0);
 	assert_in_range(wait_ms, 50000, 60000);
 #ifdef LARDER_FAULTS
 	atomic_fetch_add(&box->plan->boot_shift_ms, 60001);
-	assert_int_equal(ld_outbox_sending(told_store(box), 10), 0);
+	assert_int_equal(ld_outbox_sending(told_store(box), 10, &until_ms), 0);
 #endif
 	ld_outbox_unlock(told_store(box), 0);
+	(void)munmap(holder, sizeof(*holder));
+}
+
+static void test_a_stopped_one_loses_it_when_its_request_is_over(void **state)
+{
+	struct holder *holder = child_share(sizeof(*holder));
+	struct box *box = *state;
+	int64_t wait_ms = -1, until_ms, end_ms;
+	pid_t pid;
+	int rc;
+
+	box_open(box, NULL);
+	pid = start_holder(box, holder, HOLDER_SENDS, 400);
+	assert_true(CHILD_POLL(ld_process_state(pid) == 'T'));
+	end_ms = ld_clock_boot_ms() + told_summary(box).drain_until_ms;
+	rc = ld_outbox_lock(told_store(box), &wait_ms);
+	while (rc == LARDER_EXISTS && ld_clock_boot_ms() < end_ms + 10000) {
+		(void)usleep(500);
+		rc = ld_outbox_lock(told_store(box), &wait_ms);
+	}
+	assert_int_equal(rc, 0);
+	assert_true(ld_clock_boot_ms() >= end_ms);
+	assert_int_equal(wait_ms, 0);
+	assert_int_equal(ld_outbox_sending(told_store(box), 60000, &until_ms), 0);
+	assert_in_range(until_ms, ld_clock_boot_ms() + 50000, ld_clock_boot_ms() + 60000);
+	assert_int_equal(kill(pid, SIGCONT), 0);
+	assert_int_equal(child_end(pid), 0);
+	/* It did not leave ours, nor say that nothing of ours is on its way. */
+	assert_int_equal(told_summary(box).drainer_pid, getpid());
+	assert_in_range(told_summary(box).drain_until_ms, 50000, 60000);
+	ld_outbox_unlock(told_store(box), 1);
 	(void)munmap(holder, sizeof(*holder));
 }
 
 static void test_an_unquiet_unlock_is_waited_for(void **state)
 {
 	struct box *box = *state;
-	int64_t wait_ms = -1;
+	int64_t wait_ms = -1, until_ms;
 
 	box_open(box, NULL);
 	assert_int_equal(ld_outbox_lock(told_store(box), &wait_ms), 0);
-	assert_int_equal(ld_outbox_sending(told_store(box), 60000), 0);
-	assert_int_equal(ld_outbox_sending(told_store(box), 1), 0);
+	assert_int_equal(ld_outbox_sending(told_store(box), 60000, &until_ms), 0);
+	assert_int_equal(ld_outbox_sending(told_store(box), 1, &until_ms), 0);
 	ld_outbox_unlock(told_store(box), 0);
 	assert_int_equal(ld_outbox_lock(told_store(box), &wait_ms), 0);
 	assert_in_range(wait_ms, 50000, 60000);
@@ -1069,6 +1105,7 @@ int main(void)
 		IN_A_BOX(test_where_all_wait_room_is_made_all_the_same),
 		IN_A_BOX(test_one_drainer_at_a_time),
 		IN_A_BOX(test_a_successor_waits_for_the_dead_ones_request),
+		IN_A_BOX(test_a_stopped_one_loses_it_when_its_request_is_over),
 		IN_A_BOX(test_an_unquiet_unlock_is_waited_for),
 		IN_A_BOX(test_rows_are_listed),
 		IN_A_BOX(test_the_summary_has_the_bounds),

@@ -2,6 +2,7 @@
 /*
  * The spaces file: which policy wins, both sides of every bound, the place and text of every fault, and files that are no files.
  */
+#include "cache/settings.h"
 #include "cache/spaces.h"
 
 #include <setjmp.h>
@@ -122,7 +123,7 @@ static void each_field_finds_its_policy(void **state)
 
 static void expect_limits(const struct ld_spaces *spaces, const char *tenant, int64_t rate, int64_t burst, int64_t subkey_rate, int64_t subkey_burst)
 {
-	static const struct ld_limits by_settings = { 5000000000, 50, 2000000000, 20, 0, 0 };
+	static const struct ld_limits by_settings = { 5000000000, 50, 2000000000, 20, 7000000000, 0, 8000000000, 80 };
 	struct ld_limits limits;
 
 	ld_spaces_limits(spaces, tenant, &by_settings, &limits);
@@ -153,6 +154,48 @@ static void limits_of_tenants(void **state)
 	ld_spaces_free(spaces);
 }
 
+/* The same for what is asked of L2. */
+static void limits_of_the_second_level(void **state)
+{
+	static const struct ld_limits by_settings = { 0, 0, 0, 0, 7000000000, 70, 8000000000, 80 };
+	struct ld_spaces *spaces = parse_well("{\"tenants\":{\"all\":{\"l2_rate\":1,\"l2_burst\":2,\"l2_subkey_rate\":3,\"l2_subkey_burst\":4},"
+	    "\"rates\":{\"l2_subkey_rate\":\"60/m\"}}}");
+	struct ld_limits limits;
+
+	(void)state;
+	ld_spaces_limits(spaces, "all", &by_settings, &limits);
+	assert_true(limits.l2_rate == 1000000000 && limits.l2_burst == 2 && limits.l2_subkey_rate == 3000000000 && limits.l2_subkey_burst == 4);
+	assert_true(limits.rate == 0 && limits.subkey_rate == 0);
+	ld_spaces_limits(spaces, "rates", &by_settings, &limits);
+	assert_true(limits.l2_rate == 7000000000 && limits.l2_burst == 70 && limits.l2_subkey_rate == 1000000000 && limits.l2_subkey_burst == 0);
+	ld_spaces_limits(spaces, "other", &by_settings, &limits);
+	assert_true(limits.l2_subkey_rate == 8000000000 && limits.l2_subkey_burst == 80);
+	ld_spaces_free(spaces);
+}
+
+/* A field that is given is laid over the settings; one is enough for a breaker of its own. */
+static void breakers_of_tenants(void **state)
+{
+	struct ld_spaces *spaces = parse_well("{\"tenants\":{\"one\":{\"breaker\":{\"open\":\"5s\"}},\"none\":{\"breaker\":{}},\"all\":{\"breaker\":"
+	    "{\"failures\":0,\"error_pct\":1,\"volume\":2,\"window\":300,\"slow\":4,\"slow_pct\":\"5%\",\"open\":60,\"open_max\":\"7s\",\"successes\":8}}}}");
+	static const int64_t all[] = { 0, 1, 2, 300, 4, 5, 60, 7000, 8 };
+	int64_t numbers[LD_SETTINGS];
+
+	(void)state;
+	for (int i = 0; i < LD_SETTINGS; i++)
+		numbers[i] = 100 + i;
+	assert_int_equal(ld_spaces_breaker(NULL, "one", numbers), 0);
+	assert_int_equal(ld_spaces_breaker(spaces, "none", numbers), 0);
+	assert_int_equal(ld_spaces_breaker(spaces, "other", numbers), 0);
+	assert_int_equal(ld_spaces_breaker(spaces, "one", numbers), 1);
+	for (int i = 0; i < LD_SETTINGS; i++)
+		assert_int_equal(numbers[i], i == LD_SET_BREAKER_OPEN_MS ? 5000 : 100 + i);
+	assert_int_equal(ld_spaces_breaker(spaces, "all", numbers), 1);
+	for (int i = 0; i < LD_SETTINGS; i++)
+		assert_int_equal(numbers[i], i >= LD_SET_BREAKER_FAILURES && i <= LD_SET_BREAKER_SUCCESSES ? all[i - LD_SET_BREAKER_FAILURES] : 100 + i);
+	ld_spaces_free(spaces);
+}
+
 /* Bounds */
 
 static const struct {
@@ -171,6 +214,9 @@ static const struct {
 	{ "{\"tenants\":{\"t\":{\"burst\":%s}}}", "tenants.t.burst", 0, 1000000000, "0..1000000000" },
 	{ "{\"tenants\":{\"t\":{\"subkey_rate\":%s}}}", "tenants.t.subkey_rate", 0, 1000000, "0, 0.000001..1000000" },
 	{ "{\"tenants\":{\"t\":{\"subkey_burst\":%s}}}", "tenants.t.subkey_burst", 0, 1000000000, "0..1000000000" },
+	{ "{\"tenants\":{\"t\":{\"l2_subkey_rate\":%s}}}", "tenants.t.l2_subkey_rate", 0, 1000000, "0, 0.000001..1000000" },
+	{ "{\"tenants\":{\"t\":{\"breaker\":{\"failures\":%s}}}}", "tenants.t.breaker.failures", 0, 10000, "0..10000" },
+	{ "{\"tenants\":{\"t\":{\"breaker\":{\"successes\":%s}}}}", "tenants.t.breaker.successes", 1, 15, "1..15" },
 };
 
 static void check_bound(size_t row, int64_t number, int taken)
@@ -221,7 +267,11 @@ static const struct {
 	  "s.json: spaces.a23456789012345678901234567890-2: not an id, allowed are a-z, 0-9 and '-', 1..31 of them" },
 	{ "{\"tenants\":{\"a_b\":{}}}", "s.json: tenants.a_b: not an id, allowed are a-z, 0-9 and '-', 1..63 of them" },
 	{ "{\"tenants\":{\"a\":[]}}", "s.json: tenants.a: not an object" },
-	{ "{\"tenants\":{\"a\":{\"ttl\":1}}}", "s.json: tenants.a.ttl: unknown field, allowed are quota, rate, burst, subkey_rate, subkey_burst, l2_rate, l2_burst, spaces" },
+	{ "{\"tenants\":{\"a\":{\"ttl\":1}}}", "s.json: tenants.a.ttl: unknown field, allowed are quota, rate, burst, subkey_rate, subkey_burst, l2_rate, l2_burst, "
+	  "l2_subkey_rate, l2_subkey_burst, breaker, spaces" },
+	{ "{\"tenants\":{\"a\":{\"breaker\":1}}}", "s.json: tenants.a.breaker: not an object" },
+	{ "{\"tenants\":{\"a\":{\"breaker\":{\"open_ms\":1}}}}", "s.json: tenants.a.breaker.open_ms: unknown field, allowed are failures, error_pct, "
+	  "volume, window, slow, slow_pct, open, open_max, successes" },
 	{ "{\"tenants\":{\"a\":{\"rate\":null}}}", "s.json: tenants.a.rate: not a text like \"30/m\", nor a number" },
 	{ "{\"tenants\":{\"a\":{\"rate\":-0.5}}}", "s.json: tenants.a.rate: -0.500000000: out of range, allowed 0, 0.000001..1000000" },
 	{ "{\"tenants\":{\"a\":{\"rate\":1e300}}}",
@@ -534,6 +584,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_given), cmocka_unit_test(each_field_finds_its_policy), cmocka_unit_test(limits_of_tenants),
+		cmocka_unit_test(limits_of_the_second_level),
+		cmocka_unit_test(breakers_of_tenants),
 		cmocka_unit_test(bounds_of_every_field),
 		cmocka_unit_test(faults_have_their_place), cmocka_unit_test(syntax_has_its_line),
 		cmocka_unit_test(all_faults_at_once),

@@ -5,7 +5,6 @@
  */
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "request.h"
 
@@ -91,17 +90,15 @@ static void judge_body(struct l2d_request *request)
 
 static void judge_rate(struct l2d_request *request)
 {
-	const struct l2d_service *service = request->worker->service;
-	struct timespec now;
+	larder_tenant *tenant;
+	int64_t wait_ms = 0;
 
-	if (service->options.rate == 0 || request->route.place != L2D_AT_KEY || request->refusal.status != 0)
+	if (request->worker->service->options.rate == 0 || request->route.place != L2D_AT_KEY || request->refusal.status != 0)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	uint32_t wait_ms = l2d_limit_take(service->shared, request->route.tenant, service->options.rate, service->options.burst,
-	    (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
-	if (wait_ms > 0) {
-		refuse(request, 429, "LARDER_E_LIMIT", "the tenant makes more requests than --rate");
-		request->refusal.retry_after_s = (wait_ms + 999) / 1000;
+	tenant = l2d_worker_tenant(request->worker, request->route.tenant);
+	if (tenant && larder_limit_take(tenant, NULL, 1, NULL, &wait_ms) == LARDER_E_LIMIT) {
+		refuse(request, 429, larder_result_name(LARDER_E_LIMIT), "the tenant makes more requests than --rate");
+		request->refusal.retry_after_s = (unsigned)((wait_ms + 999) / 1000);
 	}
 }
 

@@ -15,7 +15,7 @@
 #include "value.h"
 
 #define FAILED 1
-#define OWN_SETTINGS 6
+#define OWN_SETTINGS 8
 
 /* "NAME=value" of a number or a text, to be freed. */
 static char *setting(const char *name, const char *text, uint64_t number)
@@ -46,6 +46,7 @@ static int open_cache(struct l2d_service *service, const char *dir, const char *
 	char *own[OWN_SETTINGS] = {
 		setting("DIR", dir, 0), setting("NAME", "l2d", 0), setting("SECRET_FILE", secret, 0),
 		setting("MAX_VALUE", NULL, options->max_value_b + L2D_HEAD_SIZE), setting("SIZE", options->size ? options->size : "256M", 0),
+		setting("LIMIT_RATE", NULL, options->rate), setting("LIMIT_BURST", NULL, options->burst),
 		setting("LOG_LEVEL", options->log ? "info" : "warn", 0),
 	};
 	const char *all[OWN_SETTINGS + L2D_SETTINGS_MAX + 1];

@@ -193,8 +193,6 @@ static int check(struct l2d_options *options)
 		l2d_complain("--dir is needed: where the cache is to be");
 		return 2;
 	}
-	if (options->burst == 0)
-		options->burst = options->rate;
 	options->idle_ms -= options->idle_ms % 1000;
 	return -1;
 }

@@ -58,21 +58,3 @@ int l2d_is_over(const struct l2d_shared *shared, uint64_t run, uint32_t slot, ui
 	/* Acquire; pairs with the release in the master's waiting for its child. */
 	return atomic_load_explicit(&shared->slot[slot].life, memory_order_acquire) != life;
 }
-
-/*
- * The word is the theoretical arrival time of the next request, in ns. Two workers at once: one compare-and-swap fails and looks again. A worker
- * killed in between has taken its request or has not.
- */
-uint32_t l2d_limit_take(struct l2d_shared *shared, const char *tenant, uint64_t rate, uint64_t burst, uint64_t now_ns)
-{
-	const uint64_t step_ns = 1000000000 / rate, ahead_ns = step_ns * (burst - 1);
-	_Atomic uint64_t *word = &shared->rates[l2d_hash(tenant, strlen(tenant), shared->run) % L2D_RATES];
-	uint64_t due_ns = atomic_load_explicit(word, memory_order_relaxed), base_ns;
-
-	do {
-		base_ns = due_ns > now_ns ? due_ns : now_ns;
-		if (base_ns - now_ns > ahead_ns)
-			return (uint32_t)((base_ns - now_ns - ahead_ns) / 1000000 + 1);
-	} while (!atomic_compare_exchange_weak_explicit(word, &due_ns, base_ns + step_ns, memory_order_relaxed, memory_order_relaxed));
-	return 0;
-}

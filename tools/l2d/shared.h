@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What the processes of one service share besides the cache: a mapping made before the first fork, with a slot of counters for each worker, and
- * a table of request rates. A slot has one writer, the worker that has it; anybody reads. A worker that dies leaves its counts behind, and
+ * What the processes of one service share besides the cache: a mapping made before the first fork, with a slot of counters for each worker. A slot
+ * has one writer, the worker that has it; anybody reads. A worker that dies leaves its counts behind, and
  * its successor counts on from them; every word may be read half-way between two others, and none is ever waited for.
  */
 #ifndef L2D_SHARED_H
@@ -18,8 +18,6 @@ enum l2d_method { L2D_GET, L2D_HEAD, L2D_PUT, L2D_POST, L2D_DELETE, L2D_OTHER, L
 #define L2D_STATUSES 16
 /** The status that a column of counters is for; 0 = any other. */
 extern const uint16_t l2d_statuses[L2D_STATUSES];
-
-#define L2D_RATES 4096
 
 /** Counters of one worker, and who it is. */
 struct l2d_slot {
@@ -39,8 +37,6 @@ struct l2d_shared {
 	uint64_t run;                   /**< random; of this run of the service alone */
 	uint64_t slots;
 	uint64_t reserved[6];
-	/** Words of l2d_limit_take(), by hash of the tenant. Written by all workers. */
-	_Atomic uint64_t rates[L2D_RATES];
 	struct l2d_slot slot[];
 };
 
@@ -54,15 +50,6 @@ void l2d_add(_Atomic uint64_t *counter, uint64_t more);
 
 /** Has the worker that had this life in this slot of this run ended? A foreign run has. */
 int l2d_is_over(const struct l2d_shared *shared, uint64_t run, uint32_t slot, uint64_t life);
-
-/**
- * May the tenant make one more request? A rate of `rate` a second, `burst` ahead at most: GCRA in one word. Tenants whose hashes meet share a word.
- *
- * now_ns    monotonic
- *
- * Returns   0 yes; else how many ms to wait, at least 1
- */
-uint32_t l2d_limit_take(struct l2d_shared *shared, const char *tenant, uint64_t rate, uint64_t burst, uint64_t now_ns);
 
 /** Everything as text in Prometheus's format, to be freed; NULL: out of memory. cache's own counters are left out where they cannot be read. */
 char *l2d_metrics_text(const struct l2d_shared *shared, larder *cache, size_t *ret_len);

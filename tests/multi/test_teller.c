@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who tells L2, and in what order: a caller of LARDER_L2_WRITE=through waits for its own row and not for those that are stuck in front of it, whoever
+ * tells; and a teller that a signal has stopped is replaced, without an older write after a newer one when it goes on.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lib/fault_server.h"
+#include "lib/team.h"
+
+/* L2's limits are 300 ms, so the time of a request is over after 300 and the teller's margin of 500. */
+enum { STUCK = 200, THROUGH_MS = 10000, OVER_MS = 800, SOON_MS = 30000 };
+#define LIMITS "L2_GET_MS=300", "L2_SET_MS=300", "L2_DELETE_MS=300", "L2_CONNECT_MS=300"
+#define FORM "SIZE=8M", "WORKERS=16", "L2_CODEC=raw", "L2_TENANT_IN=path", "L2_RETRIES=0", "BREAKER_FAILURES=0", "BREAKER_ERROR_PCT=0", "TTL=1h"
+
+struct shared {
+	_Atomic int ready, go, leave;
+};
+
+struct stage {
+	struct fault_server *server;
+	struct shared *shared;
+	const char *dir;
+	char url[300];
+};
+
+static int begin(void **state)
+{
+	struct stage *stage = calloc(1, sizeof(*stage));
+
+	if (!stage)
+		return -1;
+	*state = stage;
+	stage->server = fault_server_start(NULL);
+	stage->shared = team_share(sizeof(*stage->shared));
+	stage->dir = team_directory();
+	if (!stage->server)
+		return -1;
+	snprintf(stage->url, sizeof(stage->url), "L2_URL=%s", fault_server_url(stage->server));
+	return 0;
+}
+
+static int end(void **state)
+{
+	struct stage *stage = *state;
+
+	team_disarm();
+	team_remove(stage->dir);
+	team_unshare(stage->shared, sizeof(*stage->shared));
+	fault_server_free(stage->server);
+	free(stage);
+	return 0;
+}
+
+static void set(larder_tenant *tenant, const char *name, const char *value, uint32_t budget_ms)
+{
+	struct larder_call call = LARDER_CALL_INIT;
+
+	call.budget_ms = budget_ms;
+	TEAM_EXPECT(larder_set(tenant, "s", name, strlen(name), value, strlen(value), NULL, &call), 0);
+}
+
+/* How many of the requests that are remembered wrote this value. */
+static unsigned wrote(struct stage *stage, const char *value)
+{
+	unsigned count = 0;
+
+	for (unsigned back = 0; back < FAULT_LOG; back++) {
+		const struct fault_request *request = fault_server_seen(stage->server, back);
+
+		count += request && strcmp(request->method, "PUT") == 0 && request->body_len == strlen(value) &&
+		    memcmp(request->body, value, request->body_len) == 0;
+	}
+	return count;
+}
+
+static uint64_t pending(const char *dir)
+{
+	struct larder_outbox outbox = { .size = sizeof(outbox) };
+	larder_inspector *inspector = team_inspect(dir);
+
+	TEAM_EXPECT(larder_inspect_outbox(inspector, &outbox), 0);
+	larder_inspect_close(inspector);
+	return outbox.pending;
+}
+
+/* ---- through ---- */
+
+/* Rows of a tenant that sorts first, which L2 does not take. */
+static void fill_with_stuck(struct stage *stage, larder *cache)
+{
+	larder_tenant *tenant = team_tenant(cache, "aaa");
+	char name[16];
+
+	fault_server_rule(stage->server, "/aaa/", &(struct fault_answer){ .status = 503 }, 0);
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	for (int i = 0; i < STUCK; i++) {
+		snprintf(name, sizeof(name), "n%d", i);
+		set(tenant, name, "stuck", 1);
+	}
+	larder_tenant_close(tenant);
+	TEAM_EXPECT(pending(stage->dir), STUCK);
+}
+
+static void expect_through(struct stage *stage, larder *cache)
+{
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	int64_t began_ms = team_now_ms();
+
+	set(tenant, "mine", "told", THROUGH_MS);
+	/* Whoever has waited for all rows has waited in vain, for the whole of its time. */
+	TEAM_CHECK(team_now_ms() - began_ms < THROUGH_MS / 2);
+	TEAM_EXPECT(wrote(stage, "told"), 1);
+	TEAM_EXPECT(pending(stage->dir), STUCK);
+	began_ms = team_now_ms();
+	TEAM_EXPECT(larder_delete(tenant, "s", "mine", 4, &(const struct larder_call){ .size = sizeof(struct larder_call), .budget_ms = THROUGH_MS }), 0);
+	TEAM_CHECK(team_now_ms() - began_ms < THROUGH_MS / 2);
+	TEAM_EXPECT(pending(stage->dir), STUCK);
+	larder_tenant_close(tenant);
+}
+
+static void test_through_waits_for_its_own_row(void **state)
+{
+	struct stage *stage = *state;
+	larder *cache = team_open(stage->dir, FORM, "THREADS=0", "L2_WRITE=through", stage->url, NULL);
+
+	fill_with_stuck(stage, cache);
+	expect_through(stage, cache);
+	larder_close(cache);
+}
+
+static void tell_in_background(void *arg)
+{
+	struct stage *stage = arg;
+	larder *cache = team_open(stage->dir, FORM, "L2_WRITE=behind", stage->url, NULL);
+
+	fill_with_stuck(stage, cache);
+	/* It has the lock: it has tried. */
+	TEAM_CHECK(TEAM_POLL(SOON_MS, fault_server_counts(stage->server)->requests > 0));
+	atomic_store(&stage->shared->ready, 1);
+	TEAM_CHECK(TEAM_POLL(TEAM_DEADLINE_MS, atomic_load(&stage->shared->leave)));
+	larder_close(cache);
+}
+
+static void test_through_asks_the_teller(void **state)
+{
+	struct stage *stage = *state;
+	pid_t teller = team_start(tell_in_background, stage);
+	larder *cache;
+
+	TEAM_CHECK(TEAM_POLL(SOON_MS, atomic_load(&stage->shared->ready)));
+	cache = team_open(stage->dir, FORM, "THREADS=0", "L2_WRITE=through", stage->url, NULL);
+	expect_through(stage, cache);
+	larder_close(cache);
+	atomic_store(&stage->shared->leave, 1);
+	team_join(teller);
+}
+
+/* Many keys of one call, more than the ring of hints has room for. */
+static void test_through_of_many(void **state)
+{
+	enum { MANY = 100 };
+	struct stage *stage = *state;
+	pid_t teller = team_start(tell_in_background, stage);
+	static char names[MANY][16];
+	struct larder_item items[MANY];
+	larder_tenant *tenant;
+	larder *cache;
+
+	TEAM_CHECK(TEAM_POLL(SOON_MS, atomic_load(&stage->shared->ready)));
+	cache = team_open(stage->dir, FORM, "THREADS=0", "L2_WRITE=through", stage->url, NULL);
+	tenant = team_tenant(cache, "acme");
+	memset(items, 0, sizeof(items));
+	for (int i = 0; i < MANY; i++) {
+		items[i].space = "s";
+		items[i].name = names[i];
+		items[i].name_len = (size_t)snprintf(names[i], sizeof(names[i]), "d%d", i);
+	}
+	TEAM_EXPECT(larder_delete_many(tenant, items, MANY, &(const struct larder_call){ .size = sizeof(struct larder_call), .budget_ms = SOON_MS }), 0);
+	TEAM_EXPECT(pending(stage->dir), STUCK);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+	atomic_store(&stage->shared->leave, 1);
+	team_join(teller);
+}
+
+/* While the breaker is open nobody waits. */
+static void test_through_does_not_wait_for_an_open_breaker(void **state)
+{
+	struct stage *stage = *state;
+	larder *cache = team_open(stage->dir, "SIZE=8M", "WORKERS=16", "THREADS=0", "L2_WRITE=through", "L2_RETRIES=0", "BREAKER_FAILURES=1", "BREAKER_OPEN_MS=1h",
+	    "BREAKER_OPEN_MAX_MS=1h", stage->url, NULL);
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	int64_t began_ms;
+
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 500 }, 0);
+	began_ms = team_now_ms();
+	set(tenant, "mine", "v", SOON_MS);
+	set(tenant, "other", "v", SOON_MS);
+	TEAM_CHECK(team_now_ms() - began_ms < SOON_MS / 2);
+	TEAM_EXPECT(pending(stage->dir), 2);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+/* ---- a stopped teller ---- */
+
+/* Sets "k" to "old"; when it is told to go on, "last" to "last". Stopped by its parent or at a fault point in between. */
+static void tell_and_be_stopped(void *arg)
+{
+	struct stage *stage = arg;
+	larder *cache = team_open(stage->dir, FORM, LIMITS, stage->url, NULL);
+	larder_tenant *tenant = team_tenant(cache, "acme");
+
+	set(tenant, "k", "old", 0);
+	atomic_store(&stage->shared->ready, 1);
+	TEAM_CHECK(TEAM_POLL(TEAM_DEADLINE_MS, atomic_load(&stage->shared->go)));
+	set(tenant, "last", "last", 0);
+	TEAM_CHECK(TEAM_POLL(SOON_MS, wrote(stage, "last") > 0));
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+/* With the teller stopped: set "k" to "new" here; L2 has it within a bound; the teller goes on, and nothing older is told. */
+static void replace(struct stage *stage, pid_t teller)
+{
+	larder *cache = team_open(stage->dir, FORM, LIMITS, stage->url, NULL);
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	unsigned old = wrote(stage, "old");
+	int64_t began_ms = team_now_ms();
+
+	set(tenant, "k", "new", 0);
+	TEAM_CHECK(TEAM_POLL(SOON_MS, wrote(stage, "new") > 0));
+	print_message("# told %d ms after the set\n", (int)(team_now_ms() - began_ms));
+	fault_server_open(stage->server);
+	TEAM_CHECK(team_is_stopped(teller));
+	team_continue(teller);
+	atomic_store(&stage->shared->go, 1);
+	team_join(teller);
+	TEAM_CHECK(TEAM_POLL(SOON_MS, pending(stage->dir) == 0));
+	TEAM_EXPECT(wrote(stage, "new"), 1);
+	/* What was sent before is all that there is of it. */
+	TEAM_EXPECT(wrote(stage, "old"), old);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+static void stop(pid_t teller)
+{
+	TEAM_EXPECT(kill(teller, SIGSTOP), 0);
+	team_await_stop(teller);
+}
+
+static void test_one_that_has_nothing_to_tell(void **state)
+{
+	struct stage *stage = *state;
+	pid_t teller;
+
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	teller = team_start(tell_and_be_stopped, stage);
+	TEAM_CHECK(TEAM_POLL(SOON_MS, wrote(stage, "old") > 0));
+	TEAM_CHECK(TEAM_POLL(SOON_MS, pending(stage->dir) == 0));
+	stop(teller);
+	replace(stage, teller);
+}
+
+static void test_one_whose_request_is_not_answered(void **state)
+{
+	struct stage *stage = *state;
+	pid_t teller;
+
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204, .hold = 1 }, 1);
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	fault_server_shut(stage->server);
+	teller = team_start(tell_and_be_stopped, stage);
+	TEAM_CHECK(TEAM_POLL(SOON_MS, atomic_load(&fault_server_counts(stage->server)->holding) == 1));
+	stop(teller);
+	replace(stage, teller);
+}
+
+/* Its request has been announced, not sent: the worst place. */
+static void test_one_that_was_about_to_send(void **state)
+{
+	struct stage *stage = *state;
+	pid_t teller;
+	int64_t began_ms;
+
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	team_arm(LD_FAULT_tell_sending, LD_FAULT_STOP, 0, 1);
+	began_ms = team_now_ms();
+	teller = team_start(tell_and_be_stopped, stage);
+	team_await_stop(teller);
+	TEAM_EXPECT(wrote(stage, "old"), 0);
+	replace(stage, teller);
+	/* Not before its time was over. */
+	TEAM_CHECK(team_now_ms() - began_ms >= OVER_MS);
+}
+
+/* It has the answer, and not settled the row: it settles nothing that is newer. */
+static void test_one_that_was_about_to_settle(void **state)
+{
+	struct stage *stage = *state;
+	pid_t teller;
+
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	team_arm(LD_FAULT_tell_settling, LD_FAULT_STOP, 0, 1);
+	teller = team_start(tell_and_be_stopped, stage);
+	team_await_stop(teller);
+	TEAM_EXPECT(wrote(stage, "old"), 1);
+	replace(stage, teller);
+}
+
+/* Between the announcement and the look at the lock. */
+static void test_one_that_has_announced_a_request(void **state)
+{
+	struct stage *stage = *state;
+	pid_t teller;
+
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	team_arm(LD_FAULT_drain_sending, LD_FAULT_STOP, 0, 1);
+	teller = team_start(tell_and_be_stopped, stage);
+	team_await_stop(teller);
+	replace(stage, teller);
+}
+
+#define STAGED(test) cmocka_unit_test_setup_teardown(test, begin, end)
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		STAGED(test_through_waits_for_its_own_row),
+		STAGED(test_through_asks_the_teller),
+		STAGED(test_through_of_many),
+		STAGED(test_through_does_not_wait_for_an_open_breaker),
+		STAGED(test_one_that_has_nothing_to_tell),
+		STAGED(test_one_whose_request_is_not_answered),
+		STAGED(test_one_that_was_about_to_send),
+		STAGED(test_one_that_was_about_to_settle),
+		STAGED(test_one_that_has_announced_a_request),
+	};
+
+	team_begin(argc, argv);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
