@@ -257,36 +257,67 @@ static int over_limit(int result)
 	return result == LARDER_STALE ? result : LARDER_E_LIMIT;
 }
 
-int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source)
+/* What L2 answered, to the caller. The value is freed. */
+static int use_answer(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_l2_ask *ask, struct ld_found *found,
+    int16_t *ret_source)
 {
-	larder *cache = asked->tenant->cache;
-	const struct ld_policy *policy = &asked->keyspace->policy;
-	struct ld_wire_value copy = { 0 };
-	const struct ld_l2_have have = { policy->ttl_ms, policy->stale_ms, copy_of(result, look, found, &copy) };
-	const struct ld_l2_call call = call_of(asked);
-	struct ld_wire_value value;
-	struct ld_l2_end end;
-	enum ld_l2_outcome outcome;
+	const larder *cache = asked->tenant->cache;
+	struct ld_wire_value *value = &ask->value;
 	int rc;
 
-	ld_drain_start_if(cache);
-	if (is_over_limit(asked))
-		return over_limit(result);
-	outcome = ld_l2_get(cache->l2, &call, &have, &value, &end);
-	if (outcome == LD_L2_SAME && renew(asked, &value, look, found))
+	if (ask->outcome == LD_L2_SAME && renew(asked, value, look, found))
 		return 0;
-	if (outcome != LD_L2_HIT) {
-		ld_retry_after_set(end.retry_after_ms);
-		return without(result, outcome);
+	if (ask->outcome != LD_L2_HIT) {
+		ld_retry_after_set(ask->end.retry_after_ms);
+		return without(result, ask->outcome);
 	}
-	if (!ld_store_l2_admits(cache->store, &asked->key, value.created_ms, cache->settings.number[LD_SET_L2_SKEW_MS])) {
+	if (!ld_store_l2_admits(cache->store, &asked->key, value->created_ms, cache->settings.number[LD_SET_L2_SKEW_MS])) {
 		rc = without(result, LD_L2_MISS);
 	} else {
-		rc = take(asked, &value, look, found);
+		rc = take(asked, value, look, found);
 		*ret_source = LARDER_FROM_L2;
 	}
-	ld_wire_value_free(&value);
+	ld_wire_value_free(value);
 	return rc;
+}
+
+int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source)
+{
+	const struct ld_policy *policy = &asked->keyspace->policy;
+	struct ld_wire_value copy = { 0 };
+	struct ld_l2_ask ask = { .call = call_of(asked), .have = { policy->ttl_ms, policy->stale_ms, copy_of(result, look, found, &copy) } };
+
+	ld_drain_start_if(asked->tenant->cache);
+	if (is_over_limit(asked))
+		return over_limit(result);
+	ask.outcome = ld_l2_get(asked->tenant->cache->l2, &ask.call, &ask.have, &ask.value, &ask.end);
+	return use_answer(asked, result, look, &ask, found, ret_source);
+}
+
+void ld_second_get_many(struct ld_second_item *items, size_t count, const struct ld_look *look, int64_t budget_ms)
+{
+	struct ld_second_item *sent[LD_L2_MANY];
+	struct ld_l2_ask *asks[LD_L2_MANY];
+	size_t used = 0;
+
+	for (size_t i = 0; i < count && used < LD_L2_MANY; i++) {
+		struct ld_second_item *item = &items[i];
+		const struct ld_policy *policy = &item->asked.keyspace->policy;
+
+		if (is_over_limit(&item->asked)) {
+			item->result = over_limit(item->result);
+			continue;
+		}
+		item->ask = (struct ld_l2_ask){ .call = call_of(&item->asked), .have = { policy->ttl_ms, policy->stale_ms, NULL } };
+		asks[used] = &item->ask;
+		sent[used++] = item;
+	}
+	if (used == 0)
+		return;
+	ld_drain_start_if(items[0].asked.tenant->cache);
+	ld_l2_get_many(items[0].asked.tenant->cache->l2, asks, used, budget_ms);
+	for (size_t i = 0; i < used; i++)
+		sent[i]->result = use_answer(&sent[i]->asked, sent[i]->result, look, asks[i], sent[i]->found, &sent[i]->source);
 }
 
 int ld_second_exists(const struct ld_asked *asked, int result)

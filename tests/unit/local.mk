@@ -290,3 +290,11 @@ tests_unit_test_second_LDADD = $(LDADD) $(fault_server_libs)
 tests_unit_test_second_fault_SOURCES = tests/unit/test_second.c $(fault_server_lib)
 tests_unit_test_second_fault_CPPFLAGS = $(http_fault_cppflags)
 tests_unit_test_second_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
+unit_tests += tests/unit/test_second_many tests/unit/test_second_many-fault
+tests_unit_test_second_many_SOURCES = tests/unit/test_second_many.c $(fault_server_lib)
+tests_unit_test_second_many_CPPFLAGS = $(http_cppflags)
+tests_unit_test_second_many_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_second_many_fault_SOURCES = tests/unit/test_second_many.c $(fault_server_lib)
+tests_unit_test_second_many_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_second_many_fault_LDADD = $(fault_libs) $(fault_server_libs)
