@@ -261,6 +261,7 @@ static enum ld_codec_result parse_body(struct reading *reading)
 {
 	const struct ld_wire_answer *answer = reading->answer;
 	struct ld_wire_told *told = reading->told;
+	int is_encoded = 0;
 	const char *value;
 	size_t len;
 
@@ -269,8 +270,8 @@ static enum ld_codec_result parse_body(struct reading *reading)
 	if (value_room(reading, len) == NULL)
 		return no_memory(reading);
 	if (ld_json_plain(value, len, told->memory, &told->len) == 0)
-		return ld_codec_json_quick(answer->body, answer->len, value, len, told) == 0 ? read_string(reading, NULL, 0) :
-		    parse_around(reading, value, len);
+		return ld_codec_json_quick(answer->body, answer->len, value, len, told, &is_encoded) == 0 ?
+		    read_string(reading, NULL, is_encoded) : parse_around(reading, value, len);
 	free(told->memory);
 	told->memory = NULL;
 	return parse(reading, answer->body, answer->len);

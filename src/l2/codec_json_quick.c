@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The JSON codec's reader for what is around a value in nearly every envelope: members whose names are known and whose values are whole numbers.
- * Called by codec_json.c, which has taken the value out; whatever is not exactly so is left to jansson, which then also says what is wrong with it. So this
- * may refuse anything, and must never take what jansson would not, nor as something else.
+ * The JSON codec's reader for what is around a value in nearly every envelope: members whose names are known and whose values are whole numbers,
+ * and the encoding. Called by codec_json.c, which has taken the value out. Whatever is not exactly so is left to jansson, which then also says what is
+ * wrong with it: this may refuse anything, and must never take what jansson would not, nor as something else.
  */
 #include <string.h>
 
@@ -18,7 +18,7 @@ struct text {
 };
 
 /* What is seen, for a name that comes twice is an error. */
-enum { SEEN_TTL = 1, SEEN_STALE = 2, SEEN_CREATED = 4, SEEN_HARD_END = 8, SEEN_FLAGS = 16 };
+enum { SEEN_TTL = 1, SEEN_STALE = 2, SEEN_CREATED = 4, SEEN_HARD_END = 8, SEEN_FLAGS = 16, SEEN_ENCODING = 32 };
 
 static void skip_blanks(struct text *text)
 {
@@ -80,11 +80,23 @@ static unsigned tell(const char *name, size_t len, int64_t number, struct ld_wir
 	return SEEN_FLAGS;
 }
 
-/* "name":number */
+/* This text next, with blanks before it. */
+static int take_text(struct text *text, const char *known)
+{
+	size_t len = strlen(known);
+
+	skip_blanks(text);
+	if ((size_t)(text->end - text->at) < len || memcmp(text->at, known, len) != 0)
+		return 0;
+	text->at += len;
+	return 1;
+}
+
+/* "name":number, or "encoding":"base64" */
 static int take_member(struct text *text, unsigned *seen, struct ld_wire_told *told)
 {
 	const char *name, *quote;
-	unsigned what;
+	unsigned what = SEEN_ENCODING;
 	int64_t number;
 	size_t len;
 
@@ -96,9 +108,16 @@ static int take_member(struct text *text, unsigned *seen, struct ld_wire_told *t
 		return 0;
 	len = (size_t)(quote - name);
 	text->at = quote + 1;
-	if (!take(text, ':') || !take_number(text, &number))
+	if (!take(text, ':'))
 		return 0;
-	what = tell(name, len, number, told);
+	if (is_name(name, len, "encoding")) {
+		if (!take_text(text, "\"base64\""))
+			return 0;
+	} else {
+		if (!take_number(text, &number))
+			return 0;
+		what = tell(name, len, number, told);
+	}
 	if (what == 0 || *seen & what)
 		return 0;
 	*seen |= what;
@@ -108,18 +127,12 @@ static int take_member(struct text *text, unsigned *seen, struct ld_wire_told *t
 /* {"name":number, ... "value": */
 static int take_before(struct text text, unsigned *seen, struct ld_wire_told *told)
 {
-	static const char key[] = "\"value\"";
-
 	if (!take(&text, '{'))
 		return 0;
-	for (;;) {
-		skip_blanks(&text);
-		if ((size_t)(text.end - text.at) >= sizeof(key) - 1 && memcmp(text.at, key, sizeof(key) - 1) == 0)
-			break;
+	while (!take_text(&text, "\"value\"")) {
 		if (!take_member(&text, seen, told) || !take(&text, ','))
 			return 0;
 	}
-	text.at += sizeof(key) - 1;
 	if (!take(&text, ':'))
 		return 0;
 	skip_blanks(&text);
@@ -139,7 +152,7 @@ static int take_after(struct text text, unsigned *seen, struct ld_wire_told *tol
 	return text.at == text.end;
 }
 
-int ld_codec_json_quick(const char *body, size_t len, const char *value, size_t value_len, struct ld_wire_told *told)
+int ld_codec_json_quick(const char *body, size_t len, const char *value, size_t value_len, struct ld_wire_told *told, int *ret_encoded)
 {
 	struct ld_wire_told found = *told;
 	unsigned seen = 0;
@@ -148,5 +161,6 @@ int ld_codec_json_quick(const char *body, size_t len, const char *value, size_t 
 	    !take_after((struct text){ value + value_len, body + len }, &seen, &found))
 		return -1;
 	*told = found;
+	*ret_encoded = (seen & SEEN_ENCODING) != 0;
 	return 0;
 }

@@ -35,7 +35,7 @@ static const struct {
 	{ "readers-writer", bench_case_writer, "readers beside one writer at full speed: throughput and p99.9" },
 	{ "note", bench_case_note, "a get with the access note, beside one without" },
 	{ "breaker", bench_case_breaker, "asking a closed breaker and reporting to it, beside 10 ns; and being refused" },
-	{ "l2-hit", bench_case_l2_hit, "a get that larder-l2d on loopback answers, beside plain libcurl to the same address" },
+	{ "l2-hit", bench_case_l2_hit, "a get that larder-l2d on loopback answers, beside plain libcurl with the same request" },
 	{ "hmac", bench_case_hmac, "a key from prepared states, beside HMAC() in one call" },
 	{ "sweep", bench_case_sweep, "the sweep of 1,000,000 entries in 60 s, beside 3 % of a core" },
 };
