@@ -319,7 +319,8 @@ struct larder_item {
 };
 
 /**
- * Look many values up, one snapshot for each 64 of them. Each item's result is what larder_get() would have returned for it.
+ * Look many values up, one snapshot for each 64 of them. Each item's result is what larder_get() would have returned for it. What is not here L2 is
+ * asked for, up to LARDER_L2_POOL of them at once, and all within one budget: the call's, or else LARDER_L2_GET_MS.
  *
  * Returns   0 when every item has a result; LARDER_E_USAGE, LARDER_E_CLOSED. Free each item's value.
  */

@@ -11,7 +11,7 @@
 #include "base/errors.h"
 #include "base/mem.h"
 
-enum { MGET_AT_ONCE = 64 };
+enum { MGET_AT_ONCE = LD_L2_MANY };
 
 static void tell(const struct ld_found *found, int state, int16_t source, struct larder_value *ret_value)
 {
@@ -182,23 +182,69 @@ int larder_exists(larder_tenant *tenant, const char *space, const void *name, si
 	return ld_second_wanted(&asked, rc, &found) ? ld_second_exists(&asked, rc) : rc;
 }
 
-/* An item of many that the store did not answer. Its key is made again: the first one's space may be in a row of the loop before. */
-static int get_further(larder_tenant *tenant, const struct larder_item *item, const struct larder_call *call, int result,
-    const struct ld_look *look, struct ld_found *found, int16_t *ret_source)
+/* Of many, what is to be asked of L2: how many. Keys are made again: the first one's space may be in a row of the loop before. */
+static size_t get_wanted(larder_tenant *tenant, const struct larder_item *items, const size_t *item_of, size_t count, const struct larder_call *call,
+    const struct ld_look *look, struct ld_found *found, int *results, struct ld_second_item *ret_wanted, size_t *ret_place)
 {
-	enum ld_lease_end end;
-	struct ld_asked asked;
-	int rc = ld_ask(tenant, item->space, item->name, item->name_len, call, &asked);
+	size_t used = 0;
 
-	if (rc != 0)
-		return rc;
-	if (!ld_second_wanted(&asked, result, found))
-		return get_here(result, look, found);
-	return ld_second_get(&asked, result, look, found, ret_source, &end);
+	for (size_t i = 0; i < count; i++) {
+		const struct larder_item *item = &items[item_of[i]];
+		struct ld_second_item *wanted = &ret_wanted[used];
+		int rc;
+
+		if (results[i] != LARDER_STALE && results[i] != LARDER_UNAVAILABLE && results[i] != LARDER_MISS)
+			continue;
+		rc = ld_ask(tenant, item->space, item->name, item->name_len, call, &wanted->asked);
+		if (rc != 0)
+			results[i] = rc;
+		if (rc != 0)
+			continue;
+		if (!ld_second_wanted(&wanted->asked, results[i], &found[i])) {
+			results[i] = get_here(results[i], look, &found[i]);
+			continue;
+		}
+		wanted->found = &found[i];
+		wanted->result = results[i];
+		wanted->source = LARDER_FROM_L1;
+		ret_place[used++] = i;
+	}
+	return used;
 }
 
-/* Up to MGET_AT_ONCE of the items in one snapshot; what L2 is asked for, one by one within the call's budget. */
-static void get_some(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call)
+/* Without memory to ask with it is not known what L2 has. */
+static void cannot_ask(const struct larder_call *call, size_t count, const struct ld_found *found, int *results)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (results[i] != LARDER_MISS || found[i].pending || found[i].bypassed || (call && call->flags & LARDER_CALL_THIS_TIER))
+			continue;
+		ld_reason_set(LARDER_REASON_NOMEM);
+		results[i] = LARDER_E_L2;
+	}
+}
+
+/* Those of many that the store did not answer, all at once within the budget. */
+static void get_further(larder_tenant *tenant, const struct larder_item *items, const size_t *item_of, size_t count, const struct larder_call *call,
+    int64_t budget_ms, const struct ld_look *look, struct ld_found *found, int *results, int16_t *sources)
+{
+	struct ld_second_item *wanted = count ? ld_calloc(count, sizeof(*wanted)) : NULL;
+	size_t place[MGET_AT_ONCE], used;
+
+	if (!wanted) {
+		cannot_ask(call, count, found, results);
+		return;
+	}
+	used = get_wanted(tenant, items, item_of, count, call, look, found, results, wanted, place);
+	ld_second_get_many(wanted, used, look, budget_ms);
+	for (size_t i = 0; i < used; i++) {
+		results[place[i]] = wanted[i].result;
+		sources[place[i]] = wanted[i].source;
+	}
+	free(wanted);
+}
+
+/* Up to MGET_AT_ONCE of the items in one snapshot; what L2 is asked for, at once. */
+static void get_some(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call, int64_t l2_budget_ms)
 {
 	const struct ld_look look = { .want_data = 1, .note = (int)notes(tenant->cache) };
 	struct ld_key keys[MGET_AT_ONCE];
@@ -206,6 +252,7 @@ static void get_some(larder_tenant *tenant, struct larder_item *items, size_t co
 	int results[MGET_AT_ONCE];
 	size_t item_of[MGET_AT_ONCE], asked = 0;
 	struct ld_way way = ld_way_of(tenant->cache, call, NULL);
+	int16_t sources[MGET_AT_ONCE];
 
 	for (size_t i = 0; i < count; i++) {
 		const struct ld_keyspace *keyspace;
@@ -224,20 +271,31 @@ static void get_some(larder_tenant *tenant, struct larder_item *items, size_t co
 		}
 	}
 	ld_store_get_many(tenant->cache->store, keys, asked, &way, &look, found, results);
+	for (size_t i = 0; i < asked; i++)
+		sources[i] = LARDER_FROM_L1;
+	if (tenant->cache->l2)
+		get_further(tenant, items, item_of, asked, call, l2_budget_ms, &look, found, results, sources);
 	for (size_t i = 0; i < asked; i++) {
 		struct larder_item *item = &items[item_of[i]];
-		int16_t source = LARDER_FROM_L1;
 
-		if (tenant->cache->l2)
-			results[i] = get_further(tenant, item, call, results[i], &look, &found[i], &source);
 		item->result = results[i];
 		if (results[i] == 0 || results[i] == LARDER_STALE || results[i] == LARDER_ABSENT)
-			tell(&found[i], results[i], source, &item->value);
+			tell(&found[i], results[i], sources[i], &item->value);
 	}
+}
+
+/* What all the parts of one call have together for L2, at least a millisecond. */
+static int64_t budget_left(const larder *cache, const struct larder_call *call, int64_t began_ms)
+{
+	int64_t budget_ms = call && call->budget_ms ? call->budget_ms : cache->settings.number[LD_SET_L2_GET_MS];
+	int64_t left_ms = began_ms + budget_ms - ld_clock_boot_ms();
+
+	return left_ms > 1 ? left_ms : 1;
 }
 
 int larder_mget(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call)
 {
+	int64_t began_ms = ld_clock_boot_ms();
 	int rc;
 
 	if (!ld_is_tenant(tenant))
@@ -245,8 +303,11 @@ int larder_mget(larder_tenant *tenant, struct larder_item *items, size_t count, 
 	rc = ld_check_call(call);
 	if (rc != 0 || (!items && count != 0))
 		return LARDER_E_USAGE;
-	for (size_t at = 0; at < count; at += MGET_AT_ONCE)
-		get_some(tenant, items + at, count - at < MGET_AT_ONCE ? count - at : MGET_AT_ONCE, call);
+	for (size_t at = 0; at < count; at += MGET_AT_ONCE) {
+		size_t part = count - at < MGET_AT_ONCE ? count - at : MGET_AT_ONCE;
+
+		get_some(tenant, items + at, part, call, at == 0 && !(call && call->budget_ms) ? 0 : budget_left(tenant->cache, call, began_ms));
+	}
 	return 0;
 }
 

@@ -119,6 +119,7 @@ static int fill(larder_lease *lease, struct ld_put *put, const struct larder_cal
 	struct ld_key key = lease->asked.key;
 	int64_t took_ms = (ld_clock_boot_ns() - lease->began_ns + 999999) / 1000000;
 	struct ld_way way;
+	int rc;
 
 	key.tell_l2 = ld_second_tells(cache, call);
 	way = ld_way_of(cache, call, &key);
@@ -126,7 +127,10 @@ static int fill(larder_lease *lease, struct ld_put *put, const struct larder_cal
 	put->loaded = 1;
 	if (put->hard_end_ms != 0 && put->hard_end_ms <= ld_clock_wall_ms())
 		return LARDER_EXISTS;
-	return ld_store_fill(cache->store, &key, &way, put, &lease->seen);
+	rc = ld_store_fill(cache->store, &key, &way, put, &lease->seen);
+	if (rc == 0)
+		ld_second_told(cache, &key, 1, call);
+	return rc;
 }
 
 static int fill_and_end(larder_lease *lease, struct ld_put *put, const struct larder_store *store, const struct larder_call *call)
@@ -150,8 +154,6 @@ static int fill_and_end(larder_lease *lease, struct ld_put *put, const struct la
 	if (rc == 0) {
 		ld_store_count(cache->store, &lease->asked.key, LD_TC_loads);
 		rc = fill(lease, put, call);
-		if (rc == 0)
-			ld_drain_start_if(cache);
 	}
 	LD_POINT(fill_stored);
 	end(lease, rc == 0 || rc == LARDER_EXISTS ? LD_LEASE_STORED : LD_LEASE_UNSTORED, 0);

@@ -75,8 +75,8 @@ static enum ld_lease_end keep(struct ld_fill *fill, const struct ld_put *put)
 	key.tell_l2 = ld_second_tells(asked->tenant->cache, asked->call);
 	LD_POINT(fill_loaded);
 	rc = ld_store_fill(asked->tenant->cache->store, &key, &asked->way, put, &fill->found->seen);
-	if (rc == 0 && key.tell_l2)
-		ld_drain_start_if(asked->tenant->cache);
+	if (rc == 0)
+		ld_second_told(asked->tenant->cache, &key, 1, asked->call);
 	ld_reason_set(LARDER_REASON_NONE);
 	return rc == 0 || rc == LARDER_EXISTS ? LD_LEASE_STORED : LD_LEASE_UNSTORED;
 }

@@ -289,44 +289,79 @@ static int over_limit(int result)
 	return result == LARDER_STALE ? result : LARDER_E_LIMIT;
 }
 
-int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source,
-    enum ld_lease_end *ret_end)
+/* What L2 answered, to the caller and to those who wait. The value is freed. */
+static int use_answer(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_l2_ask *ask, struct ld_found *found,
+    int16_t *ret_source, enum ld_lease_end *ret_end)
 {
-	larder *cache = asked->tenant->cache;
-	const struct ld_policy *policy = &asked->keyspace->policy;
-	struct ld_wire_value copy = { 0 };
-	const struct ld_l2_have have = { .default_ttl_ms = policy->ttl_ms, .default_stale_ms = policy->stale_ms, .default_error_ms = policy->error_ms,
-		.copy = copy_of(result, look, found, &copy) };
-	const struct ld_l2_call call = call_of(asked);
-	struct ld_wire_value value;
-	struct ld_l2_end end;
-	enum ld_l2_outcome outcome;
+	struct ld_wire_value *value = &ask->value;
+	enum larder_reason reason = ld_l2_reason(ask->outcome);
 	int rc;
 
-	ld_drain_start_if(cache);
-	*ret_end = LD_LEASE_UNSTORED;
-	if (is_over_limit(asked))
-		return over_limit(result);
-	outcome = ld_l2_get(cache->l2, &call, &have, &value, &end);
-	if (outcome == LD_L2_SAME && renew(asked, &value, look, found, ret_end))
+	*ret_end = ask->outcome == LD_L2_MISS ? LD_LEASE_MISSED : LD_LEASE_UNSTORED;
+	if (reason >= LARDER_REASON_L2_TIMEOUT)
+		*ret_end = LD_LEASE_L2_FAILED + (reason - LARDER_REASON_L2_TIMEOUT);
+	if (ask->outcome == LD_L2_SAME && renew(asked, value, look, found, ret_end))
 		return 0;
-	if (outcome == LD_L2_MISS)
-		*ret_end = LD_LEASE_MISSED;
-	else if (ld_l2_reason(outcome) >= LARDER_REASON_L2_TIMEOUT)
-		*ret_end = LD_LEASE_L2_FAILED + (ld_l2_reason(outcome) - LARDER_REASON_L2_TIMEOUT);
-	if (outcome != LD_L2_HIT) {
-		ld_retry_after_set(end.retry_after_ms);
-		return without(result, look, found, outcome);
+	if (ask->outcome != LD_L2_HIT) {
+		ld_retry_after_set(ask->end.retry_after_ms);
+		return without(result, look, found, ask->outcome);
 	}
-	if (!is_admitted(asked, &value)) {
+	if (!is_admitted(asked, value)) {
 		*ret_end = LD_LEASE_MISSED;
 		rc = without(result, look, found, LD_L2_MISS);
 	} else {
-		rc = take(asked, &value, look, found, ret_end);
+		rc = take(asked, value, look, found, ret_end);
 		*ret_source = LARDER_FROM_L2;
 	}
-	ld_wire_value_free(&value);
+	ld_wire_value_free(value);
 	return rc;
+}
+
+static struct ld_l2_have have_of(const struct ld_asked *asked, const struct ld_wire_value *copy)
+{
+	const struct ld_policy *policy = &asked->keyspace->policy;
+
+	return (struct ld_l2_have){ .default_ttl_ms = policy->ttl_ms, .default_stale_ms = policy->stale_ms, .default_error_ms = policy->error_ms, .copy = copy };
+}
+
+int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source,
+    enum ld_lease_end *ret_end)
+{
+	struct ld_wire_value copy = { 0 };
+	struct ld_l2_ask ask = { .call = call_of(asked), .have = have_of(asked, copy_of(result, look, found, &copy)) };
+
+	ld_drain_start_if(asked->tenant->cache);
+	*ret_end = LD_LEASE_UNSTORED;
+	if (is_over_limit(asked))
+		return over_limit(result);
+	ask.outcome = ld_l2_get(asked->tenant->cache->l2, &ask.call, &ask.have, &ask.value, &ask.end);
+	return use_answer(asked, result, look, &ask, found, ret_source, ret_end);
+}
+
+void ld_second_get_many(struct ld_second_item *items, size_t count, const struct ld_look *look, int64_t budget_ms)
+{
+	struct ld_second_item *sent[LD_L2_MANY];
+	struct ld_l2_ask *asks[LD_L2_MANY];
+	enum ld_lease_end end;
+	size_t used = 0;
+
+	for (size_t i = 0; i < count && used < LD_L2_MANY; i++) {
+		struct ld_second_item *item = &items[i];
+
+		if (is_over_limit(&item->asked)) {
+			item->result = over_limit(item->result);
+			continue;
+		}
+		item->ask = (struct ld_l2_ask){ .call = call_of(&item->asked), .have = have_of(&item->asked, NULL) };
+		asks[used] = &item->ask;
+		sent[used++] = item;
+	}
+	if (used == 0)
+		return;
+	ld_drain_start_if(items[0].asked.tenant->cache);
+	ld_l2_get_many(items[0].asked.tenant->cache->l2, asks, used, budget_ms);
+	for (size_t i = 0; i < used; i++)
+		sent[i]->result = use_answer(&sent[i]->asked, sent[i]->result, look, asks[i], sent[i]->found, &sent[i]->source, &end);
 }
 
 int ld_second_exists(const struct ld_asked *asked, int result)

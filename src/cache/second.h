@@ -8,7 +8,7 @@
 
 #include "cache/handle.h"
 #include "l1/entry.h"
-#include "l1/store.h"
+#include "l2/client.h"
 
 /** The settings' part of it, checked: every problem by its setting's name. 0, LARDER_E_SETTINGS; 0 as well when there is no second level. */
 int ld_second_check(const struct ld_settings *settings, struct ld_problems *problems);
@@ -51,6 +51,16 @@ int ld_second_tells(const larder *cache, const struct larder_call *call);
  */
 int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source,
     enum ld_lease_end *ret_end);
+/** One of several keys for ld_second_get_many(). asked, found and result as for ld_second_get(); source and result are set, found as there. */
+struct ld_second_item {
+	struct ld_asked asked;
+	struct ld_l2_ask ask;          /* room for it */
+	struct ld_found *found;
+	int result;
+	int16_t source;
+};
+/** Several keys of one call, at most LD_L2_MANY, at once and within one budget (0 = that of the settings). look has no room for an ETag. No leases. */
+void ld_second_get_many(struct ld_second_item *items, size_t count, const struct ld_look *look, int64_t budget_ms);
 /** The same for larder_exists(). */
 int ld_second_exists(const struct ld_asked *asked, int result);
 

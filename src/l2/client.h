@@ -111,6 +111,22 @@ struct ld_l2_have {
  */
 enum ld_l2_outcome ld_l2_get(struct ld_l2 *l2, const struct ld_l2_call *call, const struct ld_l2_have *have,
     struct ld_wire_value *ret_value, struct ld_l2_end *ret_end);
+/** One of several keys: what is asked, and how it ended. Zeroed but for the first two. */
+struct ld_l2_ask {
+	struct ld_l2_call call;                /* its budget does not count */
+	struct ld_l2_have have;
+	struct ld_wire_value value;            /* as ret_value of ld_l2_get() */
+	struct ld_l2_end end;
+	enum ld_l2_outcome outcome;
+};
+enum { LD_L2_MANY = 64 };
+/**
+ * GET of 1..LD_L2_MANY keys at once, over as many connections as the pool has free and the host's bound on calls under way lets in; the others wait for
+ * those. Each key has its own outcome, retries and report to the breaker, exactly as with ld_l2_get(); all together have one budget (0 = the limit of the
+ * settings). A key whose turn does not come within it is LD_L2_TIMEOUT. Blocks up to the budget.
+ */
+void ld_l2_get_many(struct ld_l2 *l2, struct ld_l2_ask *const *asks, size_t count, int64_t budget_ms);
+
 /** HEAD: LD_L2_HIT, LD_L2_MISS, or an outage. */
 enum ld_l2_outcome ld_l2_head(struct ld_l2 *l2, const struct ld_l2_call *call, struct ld_l2_end *ret_end);
 

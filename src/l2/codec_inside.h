@@ -38,6 +38,13 @@ enum ld_codec_result ld_codec_json_encode(const struct ld_wire_value *value, str
 enum ld_codec_result ld_codec_json_decode(const struct ld_wire_answer *answer, size_t value_max, struct ld_wire_told *ret_told,
     const char **ret_why);
 
+/**
+ * What is around the value of an envelope, when it is nothing but numbers that are known, and perhaps "encoding":"base64". value: a whole string,
+ * perhaps with blanks around it, in the body. Returns 0, told has the times and flags, ret_encoded is 1 or 0; -1 it is something else, told is
+ * untouched, and jansson must say.
+ */
+int ld_codec_json_quick(const char *body, size_t len, const char *value, size_t value_len, struct ld_wire_told *told, int *ret_encoded);
+
 /** Returns LD_CODEC_OK or LD_CODEC_UNKEPT. */
 enum ld_codec_result ld_codec_raw_encode(const struct ld_wire_value *value, struct ld_wire_body *ret_body);
 enum ld_codec_result ld_codec_raw_decode(const struct ld_wire_answer *answer, size_t value_max, struct ld_wire_told *ret_told,

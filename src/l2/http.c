@@ -90,6 +90,15 @@ static void free_memory(struct ld_http *http)
 	free(http);
 }
 
+/* The path of an address that is taken apart already, "" = none. */
+static const char *prefix_of(const char *url)
+{
+	const char *host = strstr(url, "://");
+	const char *slash = host != NULL ? strchr(host + 3, '/') : NULL;
+
+	return slash != NULL ? slash : "";
+}
+
 static int fill(struct ld_http *http, const struct ld_http_config *config, struct ld_problems *problems)
 {
 	int rc = ld_http_config_check(config, problems);
@@ -104,6 +113,8 @@ static int fill(struct ld_http *http, const struct ld_http_config *config, struc
 	    copy_text(config->key_file, &http->key_file) != 0)
 		return LARDER_E_NOMEM;
 	http->process = ld_process_generation();
+	http->prefix = prefix_of(http->base.url);
+	http->tls = strncmp(http->base.url, "https:", 6) == 0;
 	http->connect_ms = config->connect_ms;
 	http->idle_ms = config->idle_ms;
 	http->max_age_ms = config->max_age_ms;

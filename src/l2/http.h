@@ -101,7 +101,7 @@ struct ld_http_request {
 	size_t body_len;
 	int64_t limit_ms;           /* 1..86400000: the whole call, wait for a connection and last byte of the body included */
 	size_t body_max;            /* of the answer; 0 = the configuration's, which also bounds this one */
-	/** Is the answer wanted no longer? Asked at every step and at least 20 times a second. NULL: it is waited for until the limit. */
+	/** Is the answer wanted no longer? Asked at least 20 times a second while it is waited for. NULL: it is waited for until the limit. */
 	int (*stop)(void *ctx);
 	void *stop_ctx;
 };
@@ -164,6 +164,45 @@ struct ld_http_answer {
  * Blocks    up to limit_ms    Threads  any    Fork  only its maker
  */
 int ld_http_perform(struct ld_http *http, const struct ld_http_request *request, struct ld_http_answer *ret_answer);
+
+/**
+ * Several requests of one thread on their way at once, each over a connection of its own:
+ *
+ *     ld_http_hold()      take a connection of the pool, for one request
+ *     ld_http_depart()    the request begins
+ *     ld_http_fly()       until one of several has landed; again for the rest
+ *     ld_http_release()   the connection goes back; of one that has not landed it is closed, and there is no answer
+ *
+ * Only `landed` and `result` are for the caller. It belongs to the thread that holds it.
+ */
+struct ld_http_flight {
+	int landed;                 /* 1: over, and `result` is what ld_http_perform() would have returned */
+	int result;
+	struct ld_http *http;
+	struct ld_http_slot *slot;  /* NULL: nothing is held */
+	const struct ld_http_request *request;
+	struct ld_http_answer *answer;
+	int64_t from_ns, until_ns, began_ms, looked_ms;
+	int in_air;                 /* libcurl has it */
+	int again;                  /* sent for the second time */
+};
+#define LD_HTTP_FLIGHTS_MAX 64
+
+/**
+ * wait_ms  longest wait for a connection; 0 = none; negative = none, and if there is none free it is not counted as a wait
+ *
+ * Returns 0; LARDER_E_BUSY no connection is free; LARDER_E_NOMEM; LARDER_E_BUG it belongs to another process. Unless 0 nothing is held.
+ */
+int ld_http_hold(struct ld_http *http, int64_t wait_ms, struct ld_http_flight *flight);
+/**
+ * Begin it. Request and answer must stay until it is released; from_ns (ld_clock_boot_ns()) is when its limit began.
+ * Returns 0, and ret_answer is filled when it has landed with the result 0; LARDER_E_USAGE as ld_http_perform(): it may still be released.
+ */
+int ld_http_depart(struct ld_http_flight *flight, const struct ld_http_request *request, int64_t from_ns, struct ld_http_answer *ret_answer);
+/** Wait until at least one of 1..LD_HTTP_FLIGHTS_MAX flights of one ld_http has landed, for at most wait_ms; at once where one has already. */
+void ld_http_fly(struct ld_http_flight *const *flights, unsigned count, int64_t wait_ms);
+/** Give the connection back. Twice, or where nothing is held, is allowed. */
+void ld_http_release(struct ld_http_flight *flight);
 
 /** Free what the answer holds. A zeroed one, or twice, is allowed. */
 void ld_http_answer_free(struct ld_http_answer *answer);

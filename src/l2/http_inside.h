@@ -6,6 +6,7 @@
 #ifndef LD_L2_HTTP_INSIDE_H
 #define LD_L2_HTTP_INSIDE_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,6 +20,7 @@
 
 enum {
 	LD_HTTP_SOCKETS = 8,                  /* of one handle: one, while connecting one for each family, and some to spare */
+	LD_HTTP_WATCHES = LD_HTTP_SOCKETS + 2, /* what libcurl may wait for: those, and its look-up of a name */
 	LD_HTTP_LINES = LD_HTTP_HEADERS_MAX + 3, /* with Expect, Content-Type and Authorization */
 	LD_HTTP_ANSWER_LINES_MAX = 256,       /* header lines of one answer, interim answers and trailers included */
 	LD_HTTP_ANSWER_LINES_MAX_B = 65536
@@ -84,17 +86,20 @@ int ld_http_receipt_is_told(const struct ld_http_receipt *receipt);
 /** A connection and all that a call on it needs. In use by one thread, or idle and under the pool's lock. */
 struct ld_http_slot {
 	CURL *easy;
-	CURLM *multi;                          /* of this one handle: what curl_easy_perform() has by itself, but with a look between its sleeps */
+	CURLM *multi;                          /* of this one handle; it has the connection */
 	struct ld_http *http;
 	unsigned place;                        /* in http->slots */
 	_Atomic int busy;                      /* 1: libcurl may be inside the handle; read by a child in ld_http_abandon() */
 	_Atomic int sockets[LD_HTTP_SOCKETS];  /* open descriptors, -1 = none; written by the callbacks, read as above */
+	unsigned watched;                      /* what libcurl waits for; written by its callback, in the thread that has the slot */
+	struct pollfd watch[LD_HTTP_WATCHES];
 	int64_t born_ms, used_ms;
 	int multiplexed;                       /* HTTP/2: what comes in while it is idle belongs to no answer */
 	struct ld_http_receipt receipt;
 	struct curl_slist lines[LD_HTTP_LINES];
-	char url[LD_HTTP_URL_MAX + LD_HTTP_PATH_MAX + 1];
+	char target[LD_HTTP_URL_MAX + LD_HTTP_PATH_MAX + 1];
 	char text[LD_HTTP_HEADERS_MAX_B];
+	size_t bearer_len;                     /* what is to be wiped after the call */
 	char bearer[LD_HTTP_TOKEN_MAX + 32];
 	char error[CURL_ERROR_SIZE];
 };
@@ -102,6 +107,8 @@ struct ld_http_slot {
 struct ld_http {
 	uint64_t process;                      /* generation of its maker */
 	struct ld_http_base base;
+	const char *prefix;                    /* in base.url: its path, "" where it has none */
+	int tls;
 	char *ca_file, *cert_file, *key_file;
 	int64_t connect_ms, idle_ms, max_age_ms, pool_wait_ms;
 	size_t body_max;
@@ -138,12 +145,17 @@ int ld_http_request_is_sound(const struct ld_http_request *request);
 /** Set all options of this call, in the slot's memory. */
 CURLcode ld_http_request_lay_out(struct ld_http_slot *slot, const struct ld_http_request *request, int64_t left_ms);
 
-/** SIGPIPE is kept from the calling thread between the two; one that was pending before is left to whoever waits for it. */
+/** Callback of libcurl: ctx is the slot. */
+int ld_http_slot_watch(CURL *easy, curl_socket_t fd, int what, void *ctx, void *of_fd);
+/** Turn libcurl's result into the answer's outcome. Returns 0 or LARDER_E_NOMEM. */
+int ld_http_conclude(const struct ld_http_slot *slot, CURLcode rc, struct ld_http_answer *answer);
+
+/** SIGPIPE is kept from the calling thread between the two, where TLS could raise it; one that was pending before is left to whoever waits for it. */
 struct ld_http_pipe {
 	sigset_t before;
-	int eat;
+	int on, eat;
 };
-void ld_http_pipe_begin(struct ld_http_pipe *guard);
+void ld_http_pipe_begin(const struct ld_http *http, struct ld_http_pipe *guard);
 void ld_http_pipe_end(struct ld_http_pipe *guard);
 
 #endif

@@ -141,13 +141,20 @@ static int prepare_callbacks(struct ld_http_slot *slot)
 	return SET(CURLOPT_OPENSOCKETFUNCTION, open_socket) && SET(CURLOPT_OPENSOCKETDATA, slot) && SET(CURLOPT_CLOSESOCKETFUNCTION, close_socket) &&
 	    SET(CURLOPT_CLOSESOCKETDATA, slot) && SET(CURLOPT_HEADERFUNCTION, ld_http_receipt_header) && SET(CURLOPT_HEADERDATA, &slot->receipt) &&
 	    SET(CURLOPT_WRITEFUNCTION, ld_http_receipt_body) && SET(CURLOPT_WRITEDATA, &slot->receipt) && SET(CURLOPT_ERRORBUFFER, slot->error) &&
-	    SET(CURLOPT_USERAGENT, AGENT) && SET(CURLOPT_ACCEPT_ENCODING, "gzip, deflate") &&
+	    SET(CURLOPT_URL, slot->http->base.url) && SET(CURLOPT_USERAGENT, AGENT) && SET(CURLOPT_ACCEPT_ENCODING, "gzip, deflate") &&
 	    (slot->http->base.socket[0] == '\0' || SET(CURLOPT_UNIX_SOCKET_PATH, slot->http->base.socket));
 }
 
 static int prepare(struct ld_http_slot *slot)
 {
 	return prepare_limits(slot) && prepare_tls(slot) && prepare_callbacks(slot);
+}
+
+static int prepare_multi(struct ld_http_slot *slot)
+{
+	return curl_multi_setopt(slot->multi, CURLMOPT_MAXCONNECTS, 1L) == CURLM_OK &&
+	    curl_multi_setopt(slot->multi, CURLMOPT_SOCKETFUNCTION, ld_http_slot_watch) == CURLM_OK &&
+	    curl_multi_setopt(slot->multi, CURLMOPT_SOCKETDATA, slot) == CURLM_OK;
 }
 
 /* Into a place that is counted already. NULL: memory is out, the place is still counted. */
@@ -164,7 +171,7 @@ static struct ld_http_slot *make_slot(struct ld_http *http, unsigned place)
 		atomic_init(&slot->sockets[i], -1);
 	slot->easy = curl_easy_init();
 	slot->multi = curl_multi_init();
-	if (slot->easy == NULL || slot->multi == NULL || curl_multi_setopt(slot->multi, CURLMOPT_MAXCONNECTS, 1L) != CURLM_OK || !prepare(slot)) {
+	if (slot->easy == NULL || slot->multi == NULL || !prepare_multi(slot) || !prepare(slot)) {
 		curl_easy_cleanup(slot->easy);
 		curl_multi_cleanup(slot->multi);
 		free(slot);
@@ -178,7 +185,7 @@ void ld_http_slot_close(struct ld_http_slot *slot)
 {
 	struct ld_http_pipe guard;
 
-	ld_http_pipe_begin(&guard);
+	ld_http_pipe_begin(slot->http, &guard);
 	curl_easy_cleanup(slot->easy);
 	/* It has the connection. */
 	curl_multi_cleanup(slot->multi);
@@ -249,7 +256,7 @@ static struct timespec deadline_after(int64_t wait_ms)
 	return at;
 }
 
-/* An idle slot, or NULL and a place for a new one. Returns 0, or -1: busy to the end of the wait. */
+/* An idle slot, or NULL and a place for a new one. Returns 0, or -1: busy to the end of the wait. wait_ms < 0: only looked, not counted. */
 static int take_place(struct ld_http *http, int64_t wait_ms, struct ld_http_slot **ret_slot, unsigned *ret_place)
 {
 	struct timespec deadline;
@@ -257,6 +264,10 @@ static int take_place(struct ld_http *http, int64_t wait_ms, struct ld_http_slot
 
 	pthread_mutex_lock(&http->lock);
 	while (http->idle_count == 0 && http->made == http->pool && rc == 0) {
+		if (wait_ms < 0) {
+			rc = -1;
+			break;
+		}
 		if (!waited)
 			deadline = deadline_after(wait_ms);
 		waited = 1;
@@ -274,7 +285,7 @@ static int take_place(struct ld_http *http, int64_t wait_ms, struct ld_http_slot
 	pthread_mutex_unlock(&http->lock);
 	if (waited)
 		atomic_fetch_add(&http->waits, 1);
-	if (rc != 0)
+	if (waited && rc != 0)
 		atomic_fetch_add(&http->busy, 1);
 	return rc;
 }

@@ -91,18 +91,19 @@ static void add_bearer(struct ld_http_slot *slot, unsigned *used)
 	memcpy(slot->bearer, begin, sizeof(begin) - 1);
 	pthread_mutex_lock(&http->lock);
 	memcpy(slot->bearer + sizeof(begin) - 1, http->token.text, http->token.len);
-	slot->bearer[sizeof(begin) - 1 + http->token.len] = '\0';
+	slot->bearer_len = sizeof(begin) - 1 + http->token.len;
+	slot->bearer[slot->bearer_len] = '\0';
 	pthread_mutex_unlock(&http->lock);
 	add_line(slot, used, slot->bearer);
 }
 
-/* What libcurl would add by itself and nobody asked for is taken out by naming it without a value. */
-static void lay_headers(struct ld_http_slot *slot, const struct ld_http_request *request)
+/* What libcurl would add to a body by itself and nobody asked for is taken out by naming it without a value. */
+static struct curl_slist *lay_headers(struct ld_http_slot *slot, const struct ld_http_request *request)
 {
 	static char no_expect[] = "Expect:", no_type[] = "Content-Type:";
+	int with_body = request->method == LD_HTTP_PUT || request->method == LD_HTTP_POST, typed = 0;
 	struct ld_text text;
 	unsigned used = 0;
-	int typed = 0;
 
 	ld_text_init(&text, slot->text, sizeof(slot->text));
 	for (unsigned i = 0; i < request->headers_count; i++) {
@@ -114,10 +115,13 @@ static void lay_headers(struct ld_http_slot *slot, const struct ld_http_request 
 		typed |= strncasecmp(line, "Content-Type:", 13) == 0;
 		add_line(slot, &used, line);
 	}
-	add_line(slot, &used, no_expect);
-	if (!typed)
-		add_line(slot, &used, no_type);
+	if (with_body) {
+		add_line(slot, &used, no_expect);
+		if (!typed)
+			add_line(slot, &used, no_type);
+	}
 	add_bearer(slot, &used);
+	return used > 0 ? &slot->lines[0] : NULL;
 }
 
 /* Methods from memory, so that libcurl can send the body again on a new connection without asking for it. */
@@ -150,18 +154,19 @@ static CURLcode lay_method(CURL *easy, const struct ld_http_request *request)
 
 CURLcode ld_http_request_lay_out(struct ld_http_slot *slot, const struct ld_http_request *request, int64_t left_ms)
 {
-	struct ld_text url;
+	struct curl_slist *headers = lay_headers(slot, request);
+	struct ld_text target;
 	CURLcode rc;
 
-	ld_text_init(&url, slot->url, sizeof(slot->url));
-	ld_text_add(&url, slot->http->base.url);
-	ld_text_add(&url, request->path);
-	lay_headers(slot, request);
+	/* The address stays the same from call to call, which spares libcurl most of what it does with one; what differs is the target. */
+	ld_text_init(&target, slot->target, sizeof(slot->target));
+	ld_text_add(&target, slot->http->prefix);
+	ld_text_add(&target, request->path);
 	rc = lay_method(slot->easy, request);
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(slot->easy, CURLOPT_URL, slot->url);
+		rc = curl_easy_setopt(slot->easy, CURLOPT_REQUEST_TARGET, slot->target);
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(slot->easy, CURLOPT_HTTPHEADER, &slot->lines[0]);
+		rc = curl_easy_setopt(slot->easy, CURLOPT_HTTPHEADER, headers);
 	if (rc == CURLE_OK)
 		rc = curl_easy_setopt(slot->easy, CURLOPT_TIMEOUT_MS, (long)left_ms);
 	return rc;

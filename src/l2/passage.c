@@ -108,7 +108,7 @@ static int admit_in(struct ld_seg *seg, int64_t now_ms, void *ctx)
 	}
 	if (admission->outcome == LD_L2_HIT)
 		ld_retry_earn(&seg->h->l2_retry, LD_RETRY_PCT);
-	else
+	else if (admission->outcome != LD_L2_BUSY || !passage->patient)
 		count(seg, passage->call->key, counter_of(admission->outcome), 1);
 	passage->serial = ld_store_serial(passage->l2->store);
 	return 0;

@@ -37,7 +37,7 @@ static const struct {
 	{ "breaker", bench_case_breaker, "asking a closed breaker and reporting to it, beside 10 ns; and being refused" },
 	{ "lease", bench_case_lease, "a lease taken and given back, nobody else wanting it, beside 200 ns" },
 	{ "wake", bench_case_wake, "sixteen processes that wait for a lease are woken, beside a raw futex: p99" },
-	{ "l2-hit", bench_case_l2_hit, "a get that larder-l2d on loopback answers, beside plain libcurl to the same address" },
+	{ "l2-hit", bench_case_l2_hit, "a get that larder-l2d on loopback answers, beside plain libcurl with the same request" },
 	{ "hmac", bench_case_hmac, "a key from prepared states, beside HMAC() in one call" },
 	{ "sweep", bench_case_sweep, "the sweep of 1,000,000 entries in 60 s, beside 3 % of a core" },
 };

@@ -533,9 +533,9 @@ static int sweep(const char *json, int with_jansson)
 static void allocations_fail(void **state)
 {
 	static const char *const bodies[] = { "{\"value\":\"text\",\"ttl\":60}", "{\"value\":\"AAAA\",\"encoding\":\"base64\",\"ttl\":60}",
-		"{\"value\":{\"a\":[1,2,3,\"x\"]},\"ttl\":60}", "{\"value\":\"\\u0000\"}", "{\"data\":\"x\"}" };
-	/* The value, and what is around it; a value tried in vain, and then the value; the value. */
-	static const int counts[] = { 2, 2, 2, 2, 1 };
+		"{\"value\":\"text\",\"ttl\":60,\"note\":1}", "{\"value\":{\"a\":[1,2,3,\"x\"]},\"ttl\":60}", "{\"value\":\"\\u0000\"}", "{\"data\":\"x\"}" };
+	/* The value; the value, and what is around it for the parser; a value tried in vain, and then the value; the value. */
+	static const int counts[] = { 1, 1, 2, 2, 2, 1 };
 	static struct ld_fault_plan plan;
 	struct ld_wire_value value = value_of("x", 1);
 	struct ld_wire_body body = { .len = 77 };
@@ -543,7 +543,8 @@ static void allocations_fail(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(bodies); i++) {
 		assert_int_equal(sweep(bodies[i], 0), counts[i]);
-		assert_in_range(sweep(bodies[i], 1), 8, 100);
+		/* The first two never come to the parser. */
+		assert_in_range(sweep(bodies[i], 1), i < 2 ? 1 : 8, i < 2 ? 1 : 100);
 	}
 	ld_fault_use(&plan);
 	atomic_store(&plan.alloc_countdown, 1);
@@ -558,6 +559,54 @@ static void allocations_fail(void **state)
 
 #endif
 
+/* Most envelopes are read by hand, and must be to it what they are to the parser: the same with a member that only the parser takes. */
+static void reading_by_hand_is_as_the_parser(void **state)
+{
+	static const char *const bodies[] = {
+		"{\"value\":\"aGk=\"}", "{\"value\":\"aGk=\",\"ttl\":60}", "{\"ttl\":60,\"value\":\"aGk=\"}", " {\t\"value\" : \"aGk=\"\r\n,\"ttl\" : 60 } \n",
+		"{\"value\":\"aGk=\",\"ttl\":0}", "{\"value\":\"aGk=\",\"ttl\":00}", "{\"value\":\"aGk=\",\"ttl\":01}", "{\"value\":\"aGk=\",\"ttl\":-1}",
+		"{\"value\":\"aGk=\",\"ttl\":1.5}", "{\"value\":\"aGk=\",\"ttl\":1e3}", "{\"value\":\"aGk=\",\"ttl\":\"60\"}", "{\"value\":\"aGk=\",\"ttl\":null}",
+		"{\"value\":\"aGk=\",\"ttl\":60,\"ttl\":60}", "{\"value\":\"aGk=\",\"ttl\":999999999999999}", "{\"value\":\"aGk=\",\"ttl\":1000000000000000}",
+		"{\"value\":\"aGk=\",\"ttl\":60,\"flags\":4294967295}", "{\"value\":\"aGk=\",\"ttl\":60,\"flags\":4294967296}",
+		"{\"value\":\"aGk=\",\"ttl\":60,\"stale\":30,\"created\":1699999990000,\"hard_end\":1700000050000,\"flags\":7}",
+		"{\"value\":\"aGk=\",\"encoding\":\"base64\",\"ttl\":60}", "{\"encoding\":\"base64\",\"value\":\"aGk=\",\"ttl\":60}",
+		"{\"value\":\"a\",\"encoding\":\"base64\"}", "{\"value\":\"aGk=\",\"encoding\":\"base64 \"}", "{\"value\":\"aGk=\",\"encoding\":\"hex\"}",
+		"{\"value\":\"aGk=\",\"encoding\":null,\"ttl\":60}", "{\"value\":\"aGk=\",\"encoding\":\"base64\",\"encoding\":\"base64\"}",
+		"{\"value\":\"aGk=\",\"ttl\":60,\"value\":\"aGo=\"}", "{\"value\":\"aGk=\",\"ttl\":60,}", "{,\"value\":\"aGk=\",\"ttl\":60}", "{\"value\":\"aGk=\" \"ttl\":60}",
+		"{\"value\":\"aGk=\",\"ttl\" 60}", "{\"value\":\"aGk=\",\"ttl\":}", "{\"value\":\"aGk=\",\"ttl\":6 0}", "{\"value\":\"aGk=\",ttl:60}",
+		"{\"value\":\"aGk=\",\"ttl\":60} {", "{\"value\":\"aGk=\",\"t\\u0074l\":60}", "{\"value\":\"aGk=\",\"TTL\":60}", "{\"value\":\"aGk=\",\"tags\":[\"a\"],\"ttl\":60}",
+		"[{\"value\":\"aGk=\",\"ttl\":60}]", "x{\"value\":\"aGk=\",\"ttl\":60}", "{\"x\":{\"value\":\"aGk=\"},\"ttl\":60}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+		const char *end = strrchr(bodies[i], '}');
+		int before = (int)(end - bodies[i]);
+		struct ld_wire_value by_hand = { 0 }, parsed = { 0 };
+		struct ld_wire_answer answer = answer_of(bodies[i], strlen(bodies[i]), 1);
+		enum ld_codec_result result, want;
+		const char *why = NULL;
+		char body[512];
+
+		result = ld_codec_decode(&answer, NOW_MS, VALUE_MAX, &by_hand, &why);
+		answer = answer_of(body, (size_t)snprintf(body, sizeof(body), "%.*s,\"note\":true%s", before, bodies[i], end), 1);
+		want = ld_codec_decode(&answer, NOW_MS, VALUE_MAX, &parsed, &why);
+		if (result != want)
+			fail_msg("%s: %d, not %d", bodies[i], (int)result, (int)want);
+		assert_int_equal(by_hand.len, parsed.len);
+		if (want == LD_CODEC_OK)
+			assert_memory_equal(by_hand.data, parsed.data, parsed.len + 1);
+		assert_int_equal(by_hand.ttl_ms, parsed.ttl_ms);
+		assert_int_equal(by_hand.stale_ms, parsed.stale_ms);
+		assert_int_equal(by_hand.left_ms, parsed.left_ms);
+		assert_int_equal(by_hand.created_ms, parsed.created_ms);
+		assert_int_equal(by_hand.hard_end_ms, parsed.hard_end_ms);
+		assert_int_equal(by_hand.flags, parsed.flags);
+		ld_wire_value_free(&by_hand);
+		ld_wire_value_free(&parsed);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -568,6 +617,7 @@ int main(void)
 		cmocka_unit_test(json_within_its_bounds),
 		cmocka_unit_test(edges_of_utf8),
 		cmocka_unit_test(other_bodies), cmocka_unit_test(bad_bodies), cmocka_unit_test(sizes_are_limited),
+		cmocka_unit_test(reading_by_hand_is_as_the_parser),
 		cmocka_unit_test(depth_and_parts_are_limited),
 #ifdef LARDER_FAULTS
 		cmocka_unit_test(allocations_fail),

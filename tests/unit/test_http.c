@@ -375,11 +375,15 @@ static void *call_held(void *arg)
 	return NULL;
 }
 
-/* With its default action it would end this program. */
+/* With its default action it would end this program. Over TLS, where the sending is not libcurl's own. */
 static void test_sigpipe_within_a_call_is_kept_from_the_host(void **state)
 {
 	struct caller caller = { .world = *state };
+	struct fault_options options = { .cert_file = world_path(*state, "cert"), .key_file = world_path(*state, "key") };
 
+	assert_int_equal(fault_certificate(options.cert_file, options.key_file, "IP:127.0.0.1", 3600), 0);
+	caller.world->config.ca_file = options.cert_file;
+	world_serve(caller.world, &options);
 	assert_true(signal(SIGPIPE, SIG_DFL) != SIG_ERR);
 	world_rule(*state, (struct fault_answer){ .echo = 1, .hold = 1 });
 	fault_server_shut(caller.world->server);
