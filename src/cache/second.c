@@ -241,11 +241,11 @@ static int without(int result, enum ld_l2_outcome outcome)
 static int is_over_limit(const struct ld_asked *asked)
 {
 	larder_tenant *tenant = asked->tenant;
-	const struct ld_limit_ask ask = { tenant->limits.l2_rate ? ld_limit_tag(tenant, LD_LIMIT_L2, NULL) : 0,
-		{ tenant->limits.l2_rate, tenant->limits.l2_burst, 1 } };
+	const struct ld_limits limits = ld_tenant_limits(tenant);
+	const struct ld_limit_ask ask = { limits.l2_rate ? ld_limit_tag(tenant, LD_LIMIT_L2, NULL) : 0, { limits.l2_rate, limits.l2_burst, 1 } };
 	int64_t retry_ms = 0;
 
-	if (tenant->limits.l2_rate == 0 || ld_store_limit(tenant->cache->store, &asked->key, &asked->way, &ask, 1, 1, &retry_ms) != LARDER_E_LIMIT)
+	if (limits.l2_rate == 0 || ld_store_limit(tenant->cache->store, &asked->key, &asked->way, &ask, 1, 1, &retry_ms) != LARDER_E_LIMIT)
 		return 0;
 	ld_store_count(tenant->cache->store, &asked->key, LD_TC_l2_limited);
 	ld_retry_after_set(retry_ms);
