@@ -39,6 +39,8 @@ struct record {
 
 /** Returns 0; -1 with record->problem set. Times: fresh_ms and left_ms as of the dump, expires_ms, dead_ms and hard_end_ms wall clock. */
 int record_unpack(json_t *object, struct record *record);
+/** Its name alone: 0 with a text to free(), or NULL when it has none; -1 when it cannot be read, is empty or too long. */
+int record_take_name(json_t *object, unsigned char **ret_name, size_t *ret_len);
 void record_release(struct record *record);
 
 #endif
