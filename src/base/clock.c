@@ -52,6 +52,14 @@ int64_t ld_clock_boot_ns(void)
 	return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec + boot_shift_ms() * NS_PER_MS;
 }
 
+int64_t ld_clock_coarse_ms(void)
+{
+	struct timespec now = { 0, 0 };
+
+	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64_t)now.tv_sec * MS_PER_S + now.tv_nsec / NS_PER_MS + boot_shift_ms();
+}
+
 int64_t ld_clock_wall_ms(void)
 {
 	struct timespec now = { 0, 0 };

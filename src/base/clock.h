@@ -14,6 +14,8 @@
 int64_t ld_clock_boot_ms(void);
 /** Nanoseconds since boot, for measuring. */
 int64_t ld_clock_boot_ns(void);
+/** Milliseconds of a clock of its own, a kernel's tick coarse, which does not count suspend; about 5 ns. For asking whether it is time to look. */
+int64_t ld_clock_coarse_ms(void);
 /** Milliseconds since 1970. */
 int64_t ld_clock_wall_ms(void);
 

@@ -85,6 +85,14 @@ static int is_wanted(const struct ld_fill *fill)
 
 /* ---- fetching ---- */
 
+/* Of the budget, for whoever has waited for somebody else; the limit of one call to L2 begins anew for others. */
+static int64_t left_of(const struct ld_fill *fill)
+{
+	int64_t left_ms = fill->end_ms - ld_clock_boot_ms();
+
+	return !fill->joined ? 0 : left_ms < 1 ? 1 : left_ms;
+}
+
 int ld_fill_fetch(struct ld_fill *fill)
 {
 	enum ld_lease_end end = LD_LEASE_MISSED;
@@ -92,7 +100,7 @@ int ld_fill_fetch(struct ld_fill *fill)
 
 	LD_POINT(fill_taken);
 	if (!fill->early && ld_second_wanted(fill->asked, rc, fill->found))
-		rc = ld_second_get(fill->asked, rc, fill->look, fill->found, &fill->source, &end);
+		rc = ld_second_get(fill->asked, rc, fill->look, left_of(fill), fill->found, &fill->source, &end);
 	if (!fill->loading) {
 		ld_fill_end(fill, end, 0);
 		return rc;
@@ -188,7 +196,7 @@ static enum ld_lease_answer try(struct ld_fill *fill, int64_t *ret_retry_ms)
 /* Nothing, or nothing that may be given out unless the fetch fails. */
 static int fetch_once_on_the_host(struct ld_fill *fill)
 {
-	int joined = 0, rc;
+	int rc;
 
 	for (;;) {
 		int64_t retry_ms = 0;
@@ -199,7 +207,7 @@ static int fetch_once_on_the_host(struct ld_fill *fill)
 		if (answer == LD_LEASE_NONE || answer == LD_LEASE_THROTTLED)
 			return ld_fill_fetch(fill);
 		if (answer == LD_LEASE_HELD) {
-			if (!joined++)
+			if (!fill->joined++)
 				ld_store_count(store_of(fill), &fill->asked->key, LD_TC_load_joins);
 			if (wait_for_it(fill, &rc))
 				return rc;

@@ -20,6 +20,7 @@ struct ld_fill {
 	int64_t end_ms;                       /* of the caller's budget */
 	struct ld_lease lease;
 	int held;                             /* 1: the lease is ours */
+	unsigned joined;                      /* times that it has waited for another one's */
 };
 
 /** Most bytes of a loader's context that are copied. */

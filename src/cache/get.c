@@ -36,7 +36,7 @@ static void tell(const struct ld_found *found, int state, int16_t source, struct
 
 static int refuse(larder_tenant *tenant, int rc)
 {
-	const struct ld_key key = { .tenant = tenant->name, .tenant_tag = tenant->tag, .quota_b = tenant->quota_b, .row_hint = &tenant->row_hint };
+	const struct ld_key key = ld_tenant_key(tenant);
 
 	ld_store_count(tenant->cache->store, &key, LD_TC_get_errors);
 	return rc;

@@ -11,6 +11,7 @@
 #include <larder/inspect.h>
 
 #include "base/log.h"
+#include "cache/policies.h"
 #include "cache/settings.h"
 #include "cache/spaces.h"
 #include "crypto/key.h"
@@ -23,14 +24,32 @@
 #define LD_TENANT_MAGIC UINT64_C(0x4c4454454e414e54)
 #define LD_INSPECTOR_MAGIC UINT64_C(0x4c44494e53504543)
 
-/** What is known of a (tenant, space): made once, kept until the cache is closed, read without a lock. */
+/** What is known of a (tenant, space). A call has it as it was when the call began, whatever the policies become meanwhile. */
 struct ld_keyspace {
 	char tenant[LARDER_TENANT_MAX + 1];
 	char space[LARDER_SPACE_MAX + 1];
+	const char *id;                    /* the space: of the row that remembers it, else of this struct; for keys */
 	uint64_t tenant_tag, scope_tag;
 	struct ld_policy policy;
 	const struct ld_key_state *state;  /* in locked memory; NULL when that is used up: derived anew each time */
 };
+
+/** One that is remembered: made once, kept until the cache is closed, read without a lock. */
+struct ld_keyspace_row {
+	struct ld_keyspace first;          /* with the policy of the version below; never changed */
+	uint64_t version;                  /* of the policies when it was made */
+	struct ld_twin policy;             /* struct ld_policy, of later versions */
+};
+_Static_assert(sizeof(struct ld_policy) % 8 == 0 && sizeof(struct ld_policy) <= LD_TWIN_WORDS * 8, "a policy is words of a twin");
+
+/** What a tenant has by the policies. */
+struct ld_tenant_rights {
+	uint64_t quota_b;
+	int64_t own_breaker;               /* 1: its policy says so; `breaker` has the settings of it */
+	struct ld_limits limits;
+	struct ld_breaker_settings breaker;
+};
+_Static_assert(sizeof(struct ld_tenant_rights) % 8 == 0 && sizeof(struct ld_tenant_rights) <= LD_TWIN_WORDS * 8, "rights are words of a twin");
 
 /** Key spaces that a cache remembers; more are worked out anew for each call. */
 enum { LD_KEYSPACES = 1024, LD_KEYSPACES_OF_TENANT = 8 };
@@ -41,7 +60,7 @@ struct larder {
 	struct ld_locked *arena;
 	struct ld_secret secret;
 	unsigned char secret_digest[32];
-	struct ld_spaces *spaces;
+	struct ld_policies policies;
 	struct ld_policy fallback;
 	struct ld_limits limits;           /* of tenants without their own */
 	struct ld_store *store;            /* of the registry */
@@ -52,7 +71,7 @@ struct larder {
 	_Atomic uint64_t extra_of;         /* process generation that counts in `extra` */
 	_Atomic uint32_t extra;            /* loads without a lease that are under way */
 	_Atomic uint64_t locked_in;        /* process generation that has locked the secret */
-	_Atomic(struct ld_keyspace *) keyspaces[LD_KEYSPACES];
+	_Atomic(struct ld_keyspace_row *) keyspaces[LD_KEYSPACES];
 };
 
 /** What is limited: each has buckets of its own. */
@@ -62,13 +81,13 @@ struct larder_tenant {
 	uint64_t magic;
 	larder *cache;
 	char name[LARDER_TENANT_MAX + 1];
-	uint64_t tag, quota_b;
-	struct ld_limits limits;
-	int own_breaker;                   /* 1: its policy says so; `breaker` has the settings of it */
-	struct ld_breaker_settings breaker;
+	uint64_t tag;
+	struct ld_twin rights;             /* struct ld_tenant_rights; ld_tenant_rights() gives those of now */
+	_Atomic uint64_t rights_version;   /* of the policies that they are of */
+	_Atomic uint64_t quota_b;          /* of the rights, for the way of every call */
 	_Atomic uint64_t row_hint;
 	_Atomic uint64_t limit_tags[LD_LIMIT_KINDS];  /* of the tenant as a whole; 0 = not worked out yet */
-	_Atomic(struct ld_keyspace *) seen[LD_KEYSPACES_OF_TENANT];
+	_Atomic(struct ld_keyspace_row *) seen[LD_KEYSPACES_OF_TENANT];
 };
 
 struct larder_inspector {
@@ -106,7 +125,10 @@ static inline int ld_is_tenant(const larder_tenant *tenant)
 	return tenant && tenant->magic == LD_TENANT_MAGIC && ld_is_cache(tenant->cache);
 }
 
-/** The key space, from the tenant's own row, the cache's, or made in `room`. Returns NULL for a malformed space. */
+/**
+ * The key space with the policy of now, from the tenant's own row, the cache's, or made in `room`, where it also is when the policies have changed
+ * since it was first asked for. Returns NULL for a malformed space.
+ */
 const struct ld_keyspace *ld_keyspace_of(larder_tenant *tenant, const char *space, struct ld_keyspace *room);
 
 /** Key of a name that is checked. */
@@ -114,6 +136,13 @@ void ld_make_key(larder_tenant *tenant, const struct ld_keyspace *keyspace, cons
 
 /** The same for a space that no caller can name: it is not looked for among the tenant's own rows, and need not be an id. */
 const struct ld_keyspace *ld_keyspace_reserved(larder_tenant *tenant, const char *space, struct ld_keyspace *room);
+
+/** What goes for every call: looks whether the spaces file has changed, when it is time to, and gives the tenant its rights of now. */
+void ld_tenant_refresh(larder_tenant *tenant);
+/** The tenant's limits of now. */
+struct ld_tenant_rights ld_tenant_rights(larder_tenant *tenant);
+/** A key without a digest, for counting what concerns the tenant. */
+struct ld_key ld_tenant_key(larder_tenant *tenant);
 
 /** Tag of a bucket in the limiter: of a tenant, or of a sub-key of it. A keyed hash; subkey is checked, or NULL. */
 uint64_t ld_limit_tag(larder_tenant *tenant, enum ld_limit_kind kind, const char *subkey);

@@ -45,10 +45,12 @@ larder_lease *ld_lease_of(const struct ld_asked *asked, const struct ld_lease *l
 	made->asked = *asked;
 	if (asked->keyspace == &asked->room)
 		made->asked.keyspace = &made->asked.room;
+	if (asked->room.id == asked->room.space)
+		made->asked.room.id = made->asked.room.space;
 	memcpy(made->name, asked->name, asked->name_len);
 	made->name_len = asked->name_len;
 	made->asked.name = made->name;
-	made->asked.key.space = made->asked.keyspace->space;
+	made->asked.key.space = made->asked.keyspace->id;
 	made->asked.call = NULL;
 	made->seen = *seen;
 	made->held = lease != NULL;

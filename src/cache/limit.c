@@ -53,6 +53,7 @@ static int failed(const larder *cache, int64_t *ret_retry_ms)
 int larder_limit_take(larder_tenant *tenant, const char *subkey, uint32_t cost, const struct larder_call *call, int64_t *ret_retry_after_ms)
 {
 	struct ld_limit_ask asks[2];
+	struct ld_limits limits;
 	unsigned count = 0;
 	int64_t retry_ms;
 	struct ld_way way;
@@ -65,10 +66,12 @@ int larder_limit_take(larder_tenant *tenant, const char *subkey, uint32_t cost, 
 		return LARDER_E_USAGE;
 	if (!subkey && call)
 		subkey = call->subkey;
+	ld_tenant_refresh(tenant);
+	limits = ld_tenant_rights(tenant).limits;
 	if (subkey)
-		ask(tenant, subkey, tenant->limits.subkey_rate, tenant->limits.subkey_burst, asks, &count);
-	ask(tenant, NULL, tenant->limits.rate, tenant->limits.burst, asks, &count);
-	key = (struct ld_key){ .tenant = tenant->name, .tenant_tag = tenant->tag, .quota_b = tenant->quota_b, .row_hint = &tenant->row_hint };
+		ask(tenant, subkey, limits.subkey_rate, limits.subkey_burst, asks, &count);
+	ask(tenant, NULL, limits.rate, limits.burst, asks, &count);
+	key = ld_tenant_key(tenant);
 	way = ld_way_of(tenant->cache, call, NULL);
 	rc = ld_store_limit(tenant->cache->store, &key, &way, asks, count, cost, &retry_ms);
 	if (rc == LARDER_E_LIMIT)

@@ -211,7 +211,7 @@ static void free_cache(larder *cache)
 	for (unsigned i = 0; i < LD_KEYSPACES; i++)
 		free(atomic_load(&cache->keyspaces[i]));
 	ld_locked_free(cache->arena);
-	ld_spaces_free(cache->spaces);
+	ld_policies_close(&cache->policies);
 	ld_settings_free(&cache->settings);
 	ld_wipe(cache->secret_digest, sizeof(cache->secret_digest));
 	cache->magic = 0;
@@ -247,7 +247,7 @@ static int load_all(larder *cache, const struct larder_options *options, struct 
 	if (!cache->arena)
 		return LARDER_E_NOMEM;
 	rc = worse(rc, load_secret(cache, problems));
-	rc = worse(rc, ld_spaces_load(settings->text[LD_SET_SPACES_FILE], &cache->spaces, problems));
+	rc = worse(rc, ld_policies_open(&cache->policies, settings->text[LD_SET_SPACES_FILE], problems));
 	rc = worse(rc, ld_second_check(settings, problems));
 	ld_store_config_of(settings, options, LD_ROLE_WORKER, config);
 	rc = worse(rc, ld_owner_of(options, config, problems));

@@ -120,12 +120,12 @@ int ld_second_wanted(const struct ld_asked *asked, int result, const struct ld_f
 	return result == LARDER_STALE || result == LARDER_UNAVAILABLE || (result == LARDER_MISS && !found->pending);
 }
 
-static struct ld_l2_call call_of(const struct ld_asked *asked)
+static struct ld_l2_call call_of(const struct ld_asked *asked, const struct ld_tenant_rights *rights)
 {
 	const struct larder_call *call = asked->call;
 
 	return (struct ld_l2_call){ .key = &asked->key, .budget_ms = call ? call->budget_ms : 0, .request_id = call ? call->request_id : NULL,
-		.breaker = asked->tenant->own_breaker ? &asked->tenant->breaker : NULL };
+		.breaker = rights->own_breaker ? &rights->breaker : NULL };
 }
 
 /* May the value be given out, so old and so tagged? Asked after L2 has answered. */
@@ -264,10 +264,9 @@ static int without(int result, const struct ld_look *look, struct ld_found *foun
  * The limits on gets of L2, of the tenant and of the call's sub-key: half of them while the host is cold (DESIGN: E3). Over one nothing is asked, and that is
  * its own outcome. Where nobody can count, the breaker and the bound on calls under way still stand.
  */
-static int is_over_limit(const struct ld_asked *asked)
+static int is_over_limit(const struct ld_asked *asked, const struct ld_limits *limits)
 {
 	larder_tenant *tenant = asked->tenant;
-	const struct ld_limits *limits = &tenant->limits;
 	const char *subkey = asked->call ? asked->call->subkey : NULL;
 	struct ld_limit_ask asks[2];
 	int64_t retry_ms = 0;
@@ -324,16 +323,19 @@ static struct ld_l2_have have_of(const struct ld_asked *asked, const struct ld_w
 	return (struct ld_l2_have){ .default_ttl_ms = policy->ttl_ms, .default_stale_ms = policy->stale_ms, .default_error_ms = policy->error_ms, .copy = copy };
 }
 
-int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source,
+int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, int64_t left_ms, struct ld_found *found, int16_t *ret_source,
     enum ld_lease_end *ret_end)
 {
+	const struct ld_tenant_rights rights = ld_tenant_rights(asked->tenant);
 	struct ld_wire_value copy = { 0 };
-	struct ld_l2_ask ask = { .call = call_of(asked), .have = have_of(asked, copy_of(result, look, found, &copy)) };
+	struct ld_l2_ask ask = { .call = call_of(asked, &rights), .have = have_of(asked, copy_of(result, look, found, &copy)) };
 
 	ld_drain_start_if(asked->tenant->cache);
 	*ret_end = LD_LEASE_UNSTORED;
-	if (is_over_limit(asked))
+	if (is_over_limit(asked, &rights.limits))
 		return over_limit(result);
+	if (left_ms > 0)
+		ask.call.budget_ms = left_ms;
 	ask.outcome = ld_l2_get(asked->tenant->cache->l2, &ask.call, &ask.have, &ask.value, &ask.end);
 	return use_answer(asked, result, look, &ask, found, ret_source, ret_end);
 }
@@ -342,17 +344,22 @@ void ld_second_get_many(struct ld_second_item *items, size_t count, const struct
 {
 	struct ld_second_item *sent[LD_L2_MANY];
 	struct ld_l2_ask *asks[LD_L2_MANY];
+	struct ld_tenant_rights rights;
 	enum ld_lease_end end;
 	size_t used = 0;
+
+	if (count == 0)
+		return;
+	rights = ld_tenant_rights(items[0].asked.tenant);
 
 	for (size_t i = 0; i < count && used < LD_L2_MANY; i++) {
 		struct ld_second_item *item = &items[i];
 
-		if (is_over_limit(&item->asked)) {
+		if (is_over_limit(&item->asked, &rights.limits)) {
 			item->result = over_limit(item->result);
 			continue;
 		}
-		item->ask = (struct ld_l2_ask){ .call = call_of(&item->asked), .have = have_of(&item->asked, NULL) };
+		item->ask = (struct ld_l2_ask){ .call = call_of(&item->asked, &rights), .have = have_of(&item->asked, NULL) };
 		asks[used] = &item->ask;
 		sent[used++] = item;
 	}
@@ -367,12 +374,13 @@ void ld_second_get_many(struct ld_second_item *items, size_t count, const struct
 int ld_second_exists(const struct ld_asked *asked, int result)
 {
 	static const struct ld_look look = { 0 };
+	const struct ld_tenant_rights rights = ld_tenant_rights(asked->tenant);
+	const struct ld_l2_call call = call_of(asked, &rights);
 	struct ld_found none = { 0 };
-	const struct ld_l2_call call = call_of(asked);
 	struct ld_l2_end end;
 	enum ld_l2_outcome outcome;
 
-	if (is_over_limit(asked))
+	if (is_over_limit(asked, &rights.limits))
 		return over_limit(result);
 	outcome = ld_l2_head(asked->tenant->cache->l2, &call, &end);
 	ld_retry_after_set(end.retry_after_ms);
@@ -393,7 +401,8 @@ static int write_id(unsigned char id[LD_L2_WRITE_ID])
 
 int ld_second_delete(const struct ld_asked *asked)
 {
-	const struct ld_l2_call call = call_of(asked);
+	const struct ld_tenant_rights rights = ld_tenant_rights(asked->tenant);
+	const struct ld_l2_call call = call_of(asked, &rights);
 	unsigned char id[LD_L2_WRITE_ID];
 	enum ld_l2_outcome outcome;
 	struct ld_l2_end end;
@@ -406,7 +415,8 @@ int ld_second_delete(const struct ld_asked *asked)
 
 int ld_second_put(const struct ld_asked *asked, const struct ld_put *put)
 {
-	const struct ld_l2_call call = call_of(asked);
+	const struct ld_tenant_rights rights = ld_tenant_rights(asked->tenant);
+	const struct ld_l2_call call = call_of(asked, &rights);
 	struct ld_wire_value value = { .data = put->data, .len = put->len, .ttl_ms = put->l2_ttl_ms ? put->l2_ttl_ms : put->ttl_ms,
 		.stale_ms = put->stale_ms, .error_ms = put->error_ms, .created_ms = ld_clock_wall_ms(), .hard_end_ms = put->hard_end_ms,
 		.flags = put->flags, .tag_count = put->tag_count };

@@ -47,11 +47,11 @@ int ld_second_tells(const larder *cache, const struct larder_call *call);
  * Ask L2 for what the store has not, or has as stale; keep the answer. found: what the store gave, freed when something newer is given.
  *
  * Returns the call's result, with found as the store would have filled it and *ret_source; data is the caller's buffer where look has one. ret_end: how a
- * lease for it ends.
+ * lease for it ends. left_ms: what is left of the call's budget, where it has waited already; else 0.
  */
-int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, struct ld_found *found, int16_t *ret_source,
+int ld_second_get(const struct ld_asked *asked, int result, const struct ld_look *look, int64_t left_ms, struct ld_found *found, int16_t *ret_source,
     enum ld_lease_end *ret_end);
-/** One of several keys for ld_second_get_many(). asked, found and result as for ld_second_get(); source and result are set, found as there. */
+/** One of several keys, of one tenant, for ld_second_get_many(). asked, found and result as for ld_second_get(); source and result are set, found as there. */
 struct ld_second_item {
 	struct ld_asked asked;
 	struct ld_l2_ask ask;          /* room for it */

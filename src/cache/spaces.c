@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reads LARDER_SPACES_FILE: one of two readers of JSON in the library. Called when a cache is opened, and by `larder config`. The
- * file is written by people: it must tell every fault at once, with its place, and never guess. What it says goes to
+ * Reads LARDER_SPACES_FILE: one of two readers of JSON in the library. Called when a cache is opened, when the file has changed, and by `larder
+ * config`. The file is written by people: it must tell every fault at once, with its place, and never guess. What it says goes to
  * spaces_table.c.
  */
 #include "cache/spaces.h"
@@ -359,39 +359,55 @@ static int unreadable(struct ld_problems *problems, const char *path, const char
 	return problems->lost ? LARDER_E_NOMEM : LARDER_E_SETTINGS;
 }
 
-static int load_open(int fd, const char *path, struct ld_spaces **ret_spaces, struct ld_problems *problems)
+static int read_open(int fd, const char *file_name, struct ld_spaces_text *text, struct ld_problems *problems)
 {
-	struct stat status;
-	char *json;
 	ssize_t len;
-	int result;
 
-	if (fstat(fd, &status) != 0)
-		return unreadable(problems, path, strerrordesc_np(errno));
-	if (!S_ISREG(status.st_mode))
-		return unreadable(problems, path, "not a regular file");
-	json = ld_malloc(FILE_MAX_B + 1);
-	if (json == NULL)
+	if (fstat(fd, &text->status) != 0)
+		return unreadable(problems, file_name, strerrordesc_np(errno));
+	if (!S_ISREG(text->status.st_mode))
+		return unreadable(problems, file_name, "not a regular file");
+	text->json = ld_malloc(FILE_MAX_B + 1);
+	if (text->json == NULL)
 		return LARDER_E_NOMEM;
-	len = ld_file_read(fd, json, FILE_MAX_B + 1);
+	len = ld_file_read(fd, text->json, FILE_MAX_B + 1);
 	if (len < 0)
-		result = unreadable(problems, path, strerrordesc_np(errno));
-	else
-		result = ld_spaces_parse(json, (size_t)len, path, ret_spaces, problems);
-	free(json);
+		return unreadable(problems, file_name, strerrordesc_np(errno));
+	text->len = (size_t)len;
+	return 0;
+}
+
+int ld_spaces_read(const char *path, const char *file_name, struct ld_spaces_text *ret_text, struct ld_problems *problems)
+{
+	int fd, result;
+
+	memset(ret_text, 0, sizeof(*ret_text));
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return unreadable(problems, file_name, strerrordesc_np(errno));
+	result = read_open(fd, file_name, ret_text, problems);
+	(void)close(fd);
+	if (result != 0)
+		ld_spaces_text_free(ret_text);
 	return result;
+}
+
+void ld_spaces_text_free(struct ld_spaces_text *text)
+{
+	free(text->json);
+	text->json = NULL;
 }
 
 int ld_spaces_load(const char *path, struct ld_spaces **ret_spaces, struct ld_problems *problems)
 {
-	int fd, result;
+	struct ld_spaces_text text;
+	int result;
 
 	if (path == NULL || *path == '\0')
 		return ld_spaces_parse("{}", 2, "", ret_spaces, problems);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return unreadable(problems, path, strerrordesc_np(errno));
-	result = load_open(fd, path, ret_spaces, problems);
-	(void)close(fd);
+	result = ld_spaces_read(path, path, &text, problems);
+	if (result == 0)
+		result = ld_spaces_parse(text.json, text.len, path, ret_spaces, problems);
+	ld_spaces_text_free(&text);
 	return result;
 }

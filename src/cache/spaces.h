@@ -16,6 +16,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
 
@@ -50,6 +51,16 @@ int ld_spaces_parse(const char *json, size_t len, const char *file_name, struct 
 /** Read a file. As above; a file that cannot be read is a problem. path NULL or "" gives an empty set of policies. */
 int ld_spaces_load(const char *path, struct ld_spaces **ret_spaces, struct ld_problems *problems);
 void ld_spaces_free(struct ld_spaces *spaces);
+
+/** The bytes of a file, at most one more than is allowed, and what it was before they were read. json is allocated. */
+struct ld_spaces_text {
+	char *json;
+	size_t len;
+	struct stat status;
+};
+/** The first half of ld_spaces_load(), to be given to ld_spaces_parse(). file_name is for the problems only. Results of ld_spaces_load(). */
+int ld_spaces_read(const char *path, const char *file_name, struct ld_spaces_text *ret_text, struct ld_problems *problems);
+void ld_spaces_text_free(struct ld_spaces_text *text);
 
 /**
  * The policy of a tenant's space over the fallback's fields. spaces NULL: the fallback. Ids are as ld_text_is_id() wants them.

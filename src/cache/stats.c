@@ -113,7 +113,7 @@ int larder_tenant_get_stats(larder_tenant *tenant, struct larder_stats *ret_stat
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	key = (struct ld_key){ .tenant = tenant->name, .tenant_tag = tenant->tag, .quota_b = tenant->quota_b, .row_hint = &tenant->row_hint };
+	key = ld_tenant_key(tenant);
 	return fill(tenant->cache->store, &key, ret_stats);
 }
 

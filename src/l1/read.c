@@ -31,17 +31,26 @@ int ld_read_begin(struct ld_store *store, int64_t budget_ms, MDB_txn **ret_txn)
 	return LARDER_UNAVAILABLE;
 }
 
+/* A quota may change while handles are open. Row 0 is shared. Processes that know different ones, for a moment, write in turns. */
+static void set_quota(const struct ld_tenant_row *rows, struct ld_tenant_row *row, const struct ld_key *key)
+{
+	if (row != rows && !key->keep_quota && atomic_load_explicit(&row->quota_b, memory_order_relaxed) != key->quota_b)
+		atomic_store_explicit(&row->quota_b, key->quota_b, memory_order_relaxed);
+}
+
 struct ld_tenant_row *ld_tenant_of(struct ld_store *store, const struct ld_key *key)
 {
 	uint64_t hint = key->row_hint ? atomic_load_explicit(key->row_hint, memory_order_relaxed) : 0;
 	uint32_t serial = atomic_load_explicit(&store->serial, memory_order_relaxed);
 	struct ld_tenant_row *rows = store->seg.tenants.rows, *row;
 
-	if (hint >> 32 == serial && hint != 0)
-		return &rows[(uint32_t)hint];
+	if (hint >> 32 == serial && hint != 0) {
+		row = &rows[(uint32_t)hint];
+		set_quota(rows, row, key);
+		return row;
+	}
 	row = ld_tenants_row(&store->seg.tenants, key->tenant, key->tenant_tag);
-	if (row != rows && !key->keep_quota)
-		atomic_store_explicit(&row->quota_b, key->quota_b, memory_order_relaxed);
+	set_quota(rows, row, key);
 	if (key->row_hint)
 		atomic_store_explicit(key->row_hint, (uint64_t)serial << 32 | (uint64_t)(row - rows), memory_order_relaxed);
 	return row;

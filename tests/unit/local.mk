@@ -84,6 +84,11 @@ tests_unit_test_handles_fault_SOURCES = tests/unit/test_handles.c
 tests_unit_test_handles_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_handles_fault_LDADD = $(fault_libs)
 
+unit_tests += tests/unit/test_reload tests/unit/test_reload-fault
+tests_unit_test_reload_fault_SOURCES = tests/unit/test_reload.c
+tests_unit_test_reload_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_reload_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_stats tests/unit/test_stats-fault
 tests_unit_test_stats_fault_SOURCES = tests/unit/test_stats.c
 tests_unit_test_stats_fault_CPPFLAGS = $(fault_cppflags)

@@ -175,14 +175,28 @@ static int take_bytes(json_t *object, const char *field, unsigned char **ret_dat
 	return forms;
 }
 
+int record_take_name(json_t *object, unsigned char **ret_name, size_t *ret_len)
+{
+	unsigned char *name = NULL;
+	size_t len = 0;
+	int forms = take_bytes(object, "name", &name, &len);
+	if (forms > 1 || (forms && (!name || len == 0 || len > LARDER_NAME_MAX))) {
+		free(name);
+		return -1;
+	}
+	*ret_name = name;
+	*ret_len = forms ? len : 0;
+	return 0;
+}
+
 static int take_contents(json_t *object, struct record *record)
 {
 	size_t len = 0;
-	int forms = take_bytes(object, "name", &record->name, &len);
-	if (forms > 1 || (forms && (!record->name || len == 0 || len > LARDER_NAME_MAX)))
+	int forms;
+	if (record_take_name(object, &record->name, &len))
 		return bad(record, "its name cannot be read");
 	record->entry.name = record->name;
-	record->entry.name_len = forms ? len : 0;
+	record->entry.name_len = len;
 	forms = take_bytes(object, "value", &record->value, &len);
 	if (forms > 1)
 		return bad(record, "it has more than one value");

@@ -48,6 +48,8 @@ struct record {
  * wall clock. The entry points into the record, which is not to be moved.
  */
 int record_unpack(json_t *object, struct record *record);
+/** Its name alone: 0 with a text to free(), or NULL when it has none; -1 when it cannot be read, is empty or too long. */
+int record_take_name(json_t *object, unsigned char **ret_name, size_t *ret_len);
 void record_release(struct record *record);
 
 #endif

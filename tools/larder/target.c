@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TENANT SPACE NAME, opened (target.h). Called by get, set and del.
+ * TENANT SPACE NAME, opened (target.h). Called by get, set, del and warm.
  */
 #include "target.h"
 
@@ -37,6 +37,20 @@ int target_name(struct cli *cli, const char *argument, int hex, struct target_na
 	name->owned = codec_unhex(argument, name->len, &name->len);
 	name->data = name->owned;
 	return name->owned ? CLI_DONE : cli_usage(cli, "--hex: '%s' is not hex", argument);
+}
+
+static int on_setting(void *ctx, const struct larder_setting *setting)
+{
+	if (setting->name && setting->type && strcmp(setting->name, "LARDER_L2_URL") == 0)
+		*(int *)ctx = setting->value && *setting->value;
+	return 0;
+}
+
+/* Settings that cannot be read are told when the cache is opened. */
+int target_has_l2(struct cli *cli)
+{
+	int there = 0;
+	return larder_settings_each(&cli->options, on_setting, &there) != 0 || there;
 }
 
 json_t *target_result(int result)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * What get, set and del work on: TENANT SPACE NAME of the command line, opened with the secret.
+ * What get, set, del and warm work on: TENANT SPACE NAME of the command line, opened with the secret.
  */
 #ifndef LARDER_TARGET_H
 #define LARDER_TARGET_H
@@ -32,6 +32,9 @@ void target_close(struct target *target);
 
 /** Returns CLI_DONE, or an exit code with the error said. Release with free(name->owned). */
 int target_name(struct cli *cli, const char *argument, int hex, struct target_name *name);
+
+/** Is there a second level, by the settings that the cache will be opened with? */
+int target_has_l2(struct cli *cli);
 
 /** {"result":"LARDER_MISS","text":"..."}, with "reason" when the cache or L2 was not available. NULL when out of memory. */
 json_t *target_result(int result);

@@ -191,19 +191,10 @@ static int list_all(struct cli *cli, larder_inspector *inspector, const char *te
 
 /* ---- telling ---- */
 
-/* Is there a second level, by the settings that the cache will be opened with? */
-static int on_setting(void *ctx, const struct larder_setting *setting)
-{
-	if (setting->name && setting->type && strcmp(setting->name, "LARDER_L2_URL") == 0)
-		*(int *)ctx = setting->value && *setting->value;
-	return 0;
-}
-
 static int flush(struct cli *cli, int64_t flush_ms)
 {
 	larder *cache = NULL;
-	int there = 0;
-	if (larder_settings_each(&cli->options, on_setting, &there) == 0 && !there) {
+	if (!target_has_l2(cli)) {
 		cli_error("LARDER_L2_URL is not set: there is nobody to tell");
 		return CLI_USAGE;
 	}
