@@ -19,7 +19,6 @@
 #include "l2/http_inside.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -258,18 +257,16 @@ static unsigned run_all(struct ld_http_flight *const *flights, unsigned count, i
 
 	for (unsigned i = 0; i < count; i++) {
 		struct ld_http_flight *flight = flights[i];
-		int64_t look_ms;
-		long due_ms;
+		int64_t due_ms;
 
 		if (!flight->landed && now_ms - flight->looked_ms >= LOOK_MS)
 			look(flight, now_ns);
 		due_ms = run_timers(flight);
 		landed += flight->landed != 0;
-		look_ms = flight->looked_ms + LOOK_MS - now_ms;
 		if (due_ms >= 0 && due_ms < *sleep_ms)
 			*sleep_ms = due_ms;
-		if (look_ms < *sleep_ms)
-			*sleep_ms = look_ms > 0 ? look_ms : 0;
+		if (flight->looked_ms + LOOK_MS - now_ms < *sleep_ms)
+			*sleep_ms = flight->looked_ms + LOOK_MS - now_ms;
 	}
 	return landed;
 }
@@ -327,18 +324,15 @@ void ld_http_fly(struct ld_http_flight *const *flights, unsigned count, int64_t 
 
 int ld_http_hold(struct ld_http *http, int64_t wait_ms, struct ld_http_flight *flight)
 {
+	enum ld_http_took took;
+
 	memset(flight, 0, sizeof(*flight));
 	if (http->process != ld_process_generation())
 		return LARDER_E_BUG;
 	ld_http_token_look(&http->token, &http->lock, http->log, ld_clock_boot_ms());
-	switch (ld_http_take(http, wait_ms, &flight->slot)) {
-	case LD_HTTP_TOOK_NOMEM:
-		return LARDER_E_NOMEM;
-	case LD_HTTP_TOOK_BUSY:
-		return LARDER_E_BUSY;
-	case LD_HTTP_TOOK:
-		break;
-	}
+	took = ld_http_take(http, wait_ms, &flight->slot);
+	if (took != LD_HTTP_TOOK)
+		return took == LD_HTTP_TOOK_NOMEM ? LARDER_E_NOMEM : LARDER_E_BUSY;
 	flight->http = http;
 	return 0;
 }
