@@ -2,12 +2,13 @@
 /**
  * Policies by space and by tenant, from LARDER_SPACES_FILE (JSON, RFC 8259):
  *
- *     { "spaces":  { "jwt-validation": { "ttl": "60s", "stale": "5m", "negative": "10s", "names": false } },
+ *     { "spaces":  { "jwt-validation": { "ttl": "60s", "l2_ttl": "300s", "stale": "5m", "stale_if_error": "1h", "negative": "10s", "jitter": 10,
+ *                                        "beta": 1.5, "busy": "load", "names": false } },
  *       "tenants": { "acme": { "quota": "64M", "rate": 100, "burst": 200, "subkey_rate": "30/m", "subkey_burst": 10,
  *                              "breaker": { "failures": 3, "open": "5s" },
  *                              "spaces": { "config": { "ttl": "1h" } } } } }
  *
- * Times, sizes and rates are strings as in settings, or numbers (milliseconds, bytes, takes a second). A policy of a tenant's space wins over the
+ * Times, sizes, percents, factors and rates are strings as in settings, or numbers (milliseconds, bytes, percent, takes a second). A policy of a tenant's space wins over the
  * space's, which wins over the settings; each field by itself. Unknown fields, wrong types, values out of bounds and malformed
  * ids are problems, all told at once. The file is at most 1 MiB, nested at most 8 deep.
  */

@@ -164,7 +164,7 @@ static double get_some(larder_tenant *tenant, uint32_t from)
 /* The asking alone. */
 static double ask_some(larder *cache, larder_tenant *tenant, const struct keys *keys, uint32_t from)
 {
-	const struct ld_l2_have have = { 60000, 0, NULL };
+	const struct ld_l2_have have = { .default_ttl_ms = 60000 };
 	int64_t began_ns = bench_wall_ns();
 
 	for (uint32_t i = from; i < from + ROUND; i++) {

@@ -99,7 +99,7 @@ static void make_real(const struct state *state)
 	rows[0].tag = (uint64_t)TAG << 16 | 5;
 	rows[0].seen = (uint64_t)(MARK + state->seen);
 	for (int i = KEPT; i >= state->ends_behind; i--)
-		list = list << 2 | (uint64_t)state->ends[i - 1];
+		list = list << 4 | (uint64_t)state->ends[i - 1];
 	rows[0].ends = list << 8 | (uint64_t)(GENERATION - state->ends_behind);
 }
 
@@ -117,7 +117,8 @@ static struct state least_of_all(const struct state *state)
 	for (int n = 1; n < 6; n++) {
 		struct state other = *state;
 
-		if (state->holder >= 1 && state->holder <= PROCESSES)
+		/* Of an idle row it is how it ended. */
+		if (state->state >= LD_LEASE_IS_NAMING && state->holder >= 1 && state->holder <= PROCESSES)
 			other.holder = (int8_t)(orders[n][state->holder - 1] + 1);
 		for (int i = 0; i < PROCESSES; i++) {
 			struct process *process = &other.processes[orders[n][i]];
@@ -150,7 +151,7 @@ static struct state made_state(const struct state *from, int64_t now_ms)
 	behind = (int)((word.generation - (uint32_t)rows[0].ends) & 255);
 	state.ends_behind = (int8_t)(behind < 1 ? 1 : behind > KEPT + 1 ? KEPT + 1 : behind);
 	for (int i = 1; i <= KEPT; i++)
-		state.ends[i - 1] = i < behind ? 0 : (int8_t)(rows[0].ends >> 8 >> 2 * (i - behind) & 3);
+		state.ends[i - 1] = i < behind ? 0 : (int8_t)(rows[0].ends >> 8 >> 4 * (i - behind) & 15);
 	state.seen = busy ? (int8_t)((int64_t)rows[0].seen - MARK < -1 ? -1 : (int64_t)rows[0].seen - MARK) : 0;
 	for (int i = 0; i < PROCESSES; i++) {
 		struct process *process = &state.processes[i];
@@ -182,7 +183,7 @@ static uint64_t steps;
 
 static void tell_way(uint32_t at)
 {
-	static const char *const names[] = { "gone", "stored", "failed", "unstored", "naming", "held" };
+	static const char *const names[] = { "idle", "failed", "naming", "held" };
 	const struct state *state = &found[at].state;
 
 	if (at != 0)
@@ -284,7 +285,7 @@ static void try(struct step *step, int who, uint64_t seen)
 	case LD_LEASE_TAKEN:
 		for (int i = 0; i < PROCESSES; i++)
 			MUST(state->processes[i].role != HOLDS || state->processes[i].fate != RUNNING || state->processes[i].time <= 0 || overtaken);
-		MUST(lease.stored == (!state->fresh && state->state == LD_LEASE_IS_STORED));
+		MUST(lease.stored == (!state->fresh && state->state == LD_LEASE_IS_IDLE && state->holder == LD_LEASE_STORED));
 		MUST(lease.taken_over == (!state->fresh && state->state >= LD_LEASE_IS_NAMING));
 		supersede(state);
 		*process = (struct process){ HOLDS, (int8_t)(who + 1), (int8_t)(state->fresh ? 0 : generation_now()), LEASE_MS, RUNNING, 0 };

@@ -525,19 +525,72 @@ static void files(void **state)
 	expect_load(path, LARDER_E_SETTINGS, "not a regular file");
 }
 
+/* Each of them by itself, from all three places; and what is none. */
+static void windows_and_lots(void **state)
+{
+	static const char *const bad[] = { "\"jitter\":91", "\"jitter\":-1", "\"jitter\":\"5s\"", "\"jitter\":1.5", "\"beta\":10.01", "\"beta\":-1",
+		"\"beta\":\"x\"", "\"beta\":true", "\"beta\":\"1.125\"", "\"busy\":\"wait\"", "\"busy\":1", "\"busy\":null", "\"busy\":\"\"",
+		"\"stale_if_error\":-1", "\"stale_if_error\":\"3651d\"", "\"l2_ttl\":\"x\"", "\"l2_ttl\":\"3651d\"", "\"l2_ttl\":1.5" };
+	struct ld_spaces *spaces = parse_well("{\"spaces\":{\"a\":{\"stale_if_error\":\"1h\",\"l2_ttl\":5000,\"jitter\":\"30%\",\"beta\":1.5,\"busy\":\"fail\"},"
+	    "\"b\":{\"beta\":0,\"jitter\":90},\"c\":{\"beta\":\"2.25\"},\"d\":{\"beta\":10,\"busy\":\"load\"}},"
+	    "\"tenants\":{\"t\":{\"spaces\":{\"a\":{\"stale_if_error\":0,\"busy\":\"load\",\"beta\":\"0.5\"}}}}}");
+	struct ld_policy expected = fallback;
+
+	(void)state;
+	expected.error_ms = 3600000;
+	expected.l2_ttl_ms = 5000;
+	expected.jitter_pct = 30;
+	expected.beta = 150;
+	expected.on_busy = LD_ON_BUSY_FAIL;
+	expect_policy(spaces, "other", "a", expected);
+	expected.error_ms = 0;
+	expected.beta = 50;
+	expected.on_busy = LD_ON_BUSY_LOAD;
+	expect_policy(spaces, "t", "a", expected);
+	expected = fallback;
+	expected.beta = 0;
+	expected.jitter_pct = 90;
+	expect_policy(spaces, "t", "b", expected);
+	expected = fallback;
+	expected.beta = 225;
+	expect_policy(spaces, "t", "c", expected);
+	expected.beta = 1000;
+	expect_policy(spaces, "t", "d", expected);
+	ld_spaces_free(spaces);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		char json[128];
+		int len = snprintf(json, sizeof(json), "{\"spaces\":{\"a\":{%s}}}", bad[i]);
+
+		expect_faults(json, (size_t)len, 1, NULL);
+	}
+}
+
 /* What is shipped as an example must be one. */
 static void example(void **state)
 {
 	const char *top = getenv("srcdir");
 	struct ld_problems problems = { 0 };
 	struct ld_spaces *spaces = NULL;
+	struct ld_policy expected;
 	char file[4200];
 
 	(void)state;
 	snprintf(file, sizeof(file), "%s/src/cache/spaces.example.json", top != NULL ? top : ".");
 	assert_int_equal(ld_spaces_load(file, &spaces, &problems), 0);
-	expect_policy(spaces, "initech", "jwt-validation", plain(60000, 0, 10000, 0));
-	expect_policy(spaces, "acme", "config", plain(3600000, 86400000, 60000, 1));
+	expected = plain(60000, 0, 10000, 0);
+	expected.l2_ttl_ms = 300000;
+	expected.on_busy = LD_ON_BUSY_FAIL;
+	expect_policy(spaces, "initech", "jwt-validation", expected);
+	expected = plain(30000, 30000, 5000, 0);
+	expected.l2_ttl_ms = 180000;
+	expected.error_ms = 120000;
+	expect_policy(spaces, "initech", "credits-check", expected);
+	expected = plain(3600000, 86400000, 60000, 1);
+	expected.l2_ttl_ms = 3600000;
+	expected.error_ms = 604800000;
+	expected.jitter_pct = 20;
+	expected.beta = 200;
+	expect_policy(spaces, "acme", "config", expected);
 	assert_int_equal(ld_spaces_quota(spaces, "initech"), 16 << 20);
 	ld_spaces_free(spaces);
 }
@@ -592,7 +645,8 @@ int main(void)
 		cmocka_unit_test(faults_are_told_up_to_a_hundred), cmocka_unit_test(depth_is_limited),
 		cmocka_unit_test(length_is_limited),
 		cmocka_unit_test(ten_thousand_tenants), cmocka_unit_test(longest_ids),
-		cmocka_unit_test_setup_teardown(files, make_directory, remove_directory), cmocka_unit_test(example),
+		cmocka_unit_test_setup_teardown(files, make_directory, remove_directory), cmocka_unit_test(windows_and_lots),
+		cmocka_unit_test(example),
 #ifdef LARDER_FAULTS
 		cmocka_unit_test_setup_teardown(allocations_fail, make_directory, remove_directory),
 #endif
