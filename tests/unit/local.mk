@@ -265,6 +265,11 @@ tests_unit_test_fill_fault_SOURCES = tests/unit/test_fill.c
 tests_unit_test_fill_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_fill_fault_LDADD = $(fault_libs)
 
+unit_tests += tests/unit/test_lease_store tests/unit/test_lease_store-fault
+tests_unit_test_lease_store_fault_SOURCES = tests/unit/test_lease_store.c
+tests_unit_test_lease_store_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_lease_store_fault_LDADD = $(fault_libs)
+
 # What tools and health checks see of the second level.
 EXTRA_DIST += tests/unit/second.h
 
