@@ -155,6 +155,11 @@ tests_unit_test_lease_states_fault_SOURCES = tests/unit/test_lease_states.c
 tests_unit_test_lease_states_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_lease_states_fault_LDADD = $(fault_libs)
 
+unit_tests += tests/unit/test_lease_races tests/unit/test_lease_races-fault
+tests_unit_test_lease_races_fault_SOURCES = tests/unit/test_lease_races.c
+tests_unit_test_lease_races_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_lease_races_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_tenants tests/unit/test_tenants-fault
 tests_unit_test_tenants_fault_SOURCES = tests/unit/test_tenants.c
 tests_unit_test_tenants_fault_CPPFLAGS = $(fault_cppflags)
