@@ -160,6 +160,11 @@ tests_unit_test_lease_states_fault_SOURCES = tests/unit/test_lease_states.c
 tests_unit_test_lease_states_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_lease_states_fault_LDADD = $(fault_libs)
 
+unit_tests += tests/unit/test_lease_races tests/unit/test_lease_races-fault
+tests_unit_test_lease_races_fault_SOURCES = tests/unit/test_lease_races.c
+tests_unit_test_lease_races_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_lease_races_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_tenants tests/unit/test_tenants-fault
 tests_unit_test_tenants_fault_SOURCES = tests/unit/test_tenants.c
 tests_unit_test_tenants_fault_CPPFLAGS = $(fault_cppflags)
@@ -280,6 +285,11 @@ unit_tests += tests/unit/test_fill tests/unit/test_fill-fault
 tests_unit_test_fill_fault_SOURCES = tests/unit/test_fill.c
 tests_unit_test_fill_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_fill_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_lease_store tests/unit/test_lease_store-fault
+tests_unit_test_lease_store_fault_SOURCES = tests/unit/test_lease_store.c
+tests_unit_test_lease_store_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_lease_store_fault_LDADD = $(fault_libs)
 
 # What tools and health checks see of the second level.
 EXTRA_DIST += tests/unit/second.h

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Leases, step by step: two or three calls on one set, switched between at every read and write of shared memory. Of two calls all schedules with two switches
+ * are tried, of three a share of them, and many with three and four; LARDER_TEST_LONG makes it all of them, and many more. In each a call may be killed
+ * instead of going on, and its process is dead from then on. After every one:
+ *
+ *   - of those who asked for one tag one at most has the lease, and one does, unless somebody was killed;
+ *   - whoever has it can end it, and nobody who came too late can;
+ *   - who waited was told how it ended, unless a taker or the holder was killed;
+ *   - when all is over every row can be had again.
+ *
+ * The module is compiled into this program with its atomics replaced by ones that stop before they act. Each call runs in a thread, but only one
+ * at a time runs.
+ */
+#include <pthread.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void step(void);
+
+#undef atomic_load
+#undef atomic_compare_exchange_strong
+#define atomic_load(word) (step(), atomic_load_explicit(word, memory_order_seq_cst))
+#define atomic_compare_exchange_strong(word, expected, wanted) \
+	(step(), atomic_compare_exchange_strong_explicit(word, expected, wanted, memory_order_seq_cst, memory_order_seq_cst))
+#include "shm/lease.c"
+#include "shm/lease_wait.c"
+
+enum { NOW = 1000000, LEASE_MS = 1000, LATER = NOW + 500, ACTORS = 3, SWITCHES = 4, STEPS_MAX = 400, SAMPLES = 300, SAMPLES_LONG = 30000, TAGS = 4,
+	NOBODY = 99 };
+
+/* What an actor does: ask; ask, and end it at once; end, renew or look after the lease that was there before. */
+enum op { TRY, TRY_AND_END, FINISH, RENEW, CHECK };
+
+struct part {
+	enum op op;
+	uint64_t tag;
+	int64_t now_ms;
+	uint64_t seen;
+};
+
+struct scenario {
+	const char *name;
+	void (*prepare)(void);
+	unsigned parts;
+	struct part part[ACTORS];
+	unsigned wanted[TAGS];  /* leases of each tag that are had in the end, if nobody was killed */
+};
+
+struct actor {
+	pthread_t thread;
+	sem_t turn;
+	sigjmp_buf killed;
+	int has_work, done, quit;
+	int result, had;
+	enum ld_lease_end end;
+	struct ld_lease lease;
+};
+
+static struct ld_lease_row rows[LD_LEASE_WAYS] __attribute__((aligned(64)));
+static const struct ld_leases one_set = { rows, 1 };
+static struct ld_lease before;  /* of actor 0, where there is one */
+static uint64_t mark;
+static struct actor actors[ACTORS];
+static const struct scenario *playing;
+static sem_t over;
+
+/* The schedule: after so many steps in all, go to that actor; and whether the one that is left is killed. */
+static struct { unsigned at, to; } switches[SWITCHES + 1];
+static unsigned switches_used, next_switch, steps, actor_now;
+static int kill_at;         /* number of the switch whose leaver never goes on; -1 = none */
+static unsigned victim;
+static int under_way, dying, lengthy;
+static unsigned long schedules;
+
+static int is_alive(void *ctx, uint32_t holder)
+{
+	(void)ctx;
+	return holder != victim + 1;
+}
+
+static uint64_t mark_of(void *ctx)
+{
+	(void)ctx;
+	return mark;
+}
+
+static struct ld_lease_ask ask_as(unsigned who, const struct part *part)
+{
+	return (struct ld_lease_ask){ .self = who + 1, .seen = part->seen, .now_ms = part->now_ms, .lease_ms = LEASE_MS, .alive = is_alive, .mark = mark_of };
+}
+
+static void hand_over(unsigned to)
+{
+	unsigned from = actor_now;
+
+	actor_now = to;
+	sem_post(&actors[to].turn);
+	while (sem_wait(&actors[from].turn) != 0)
+		;
+	if (dying)
+		siglongjmp(actors[from].killed, 1);
+}
+
+static void step(void)
+{
+	if (!under_way)
+		return;
+	steps++;
+	while (next_switch < switches_used && switches[next_switch].at <= steps) {
+		unsigned to = switches[next_switch].to, from = actor_now;
+
+		if ((int)next_switch == kill_at && to != from && !actors[to].done)
+			victim = from;
+		next_switch++;
+		if (to != from && !actors[to].done && to != victim)
+			hand_over(to);
+	}
+}
+
+/* One has come to its end: another, or all are through. */
+static void finish(unsigned self)
+{
+	actors[self].done = 1;
+	for (unsigned i = 0; i < playing->parts; i++) {
+		if (!actors[i].done && i != victim) {
+			actor_now = i;
+			sem_post(&actors[i].turn);
+			return;
+		}
+	}
+	sem_post(&over);
+}
+
+static void do_part(struct actor *self, unsigned index)
+{
+	const struct part *part = &playing->part[index];
+	const struct ld_lease_ask ask = ask_as(index, part);
+	int64_t unused_ms;
+
+	switch (part->op) {
+	case TRY:
+	case TRY_AND_END:
+		self->result = (int)ld_lease_try(&one_set, part->tag, &ask, &self->lease, &unused_ms);
+		self->had = self->result == (int)LD_LEASE_TAKEN;
+		if (part->op == TRY_AND_END && self->had)
+			self->result = ld_lease_end(&one_set, &self->lease, LD_LEASE_STORED, 0, part->now_ms) ? (int)LD_LEASE_HELD : -1;
+		break;
+	case FINISH:
+		self->result = ld_lease_end(&one_set, &before, LD_LEASE_UNSTORED, 0, part->now_ms);
+		break;
+	case RENEW:
+		self->lease = before;
+		self->had = ld_lease_renew(&one_set, &self->lease, LEASE_MS, part->now_ms);
+		self->result = self->had ? (int)LD_LEASE_TAKEN : (int)LD_LEASE_HELD;
+		break;
+	case CHECK:
+		self->result = (int)ld_lease_check(&one_set, &before, &ask, &unused_ms, &self->end);
+		break;
+	}
+}
+
+static void *act(void *arg)
+{
+	struct actor *self = arg;
+
+	for (;;) {
+		while (sem_wait(&self->turn) != 0)
+			;
+		if (self->quit)
+			return NULL;
+		if (dying || sigsetjmp(self->killed, 0) != 0) {
+			sem_post(&over);
+			continue;
+		}
+		self->has_work = 1;
+		do_part(self, (unsigned)(self - actors));
+		self->has_work = 0;
+		finish((unsigned)(self - actors));
+	}
+}
+
+static void wait_for(sem_t *sem)
+{
+	while (sem_wait(sem) != 0)
+		;
+}
+
+/* The killed one is unwound only now, and touches nothing any more. */
+static void bury(void)
+{
+	if (victim >= playing->parts || !actors[victim].has_work)
+		return;
+	dying = 1;
+	sem_post(&actors[victim].turn);
+	wait_for(&over);
+	dying = 0;
+	actors[victim].has_work = 0;
+}
+
+#define MUST(condition) \
+	do { \
+		if (!(condition)) \
+			fail_msg("%s: not %s; switches at %u to %u, %u to %u, %u to %u, %u to %u, killed at switch %d: actor %u; results %d %d %d", playing->name, \
+			    #condition, switches[0].at, switches[0].to, switches[1].at, switches[1].to, switches[2].at, switches[2].to, switches[3].at, \
+			    switches[3].to, kill_at, victim, actors[0].result, actors[1].result, actors[2].result); \
+	} while (0)
+
+static int is_holder(unsigned i)
+{
+	return actors[i].done && actors[i].had && actors[i].result == (int)LD_LEASE_TAKEN && i != victim;
+}
+
+static void judge_tag(uint64_t tag)
+{
+	unsigned had = 0, asked = 0;
+
+	for (unsigned i = 0; i < playing->parts; i++) {
+		if (playing->part[i].tag != tag)
+			continue;
+		asked++;
+		had += (unsigned)is_holder(i);
+	}
+	MUST(had <= 1);
+	if (asked > 0 && victim == NOBODY)
+		MUST(had == playing->wanted[tag]);
+}
+
+static void look_at_all(void)
+{
+	for (uint64_t tag = 1; tag < TAGS; tag++)
+		judge_tag(tag);
+	for (unsigned i = 0; i < playing->parts; i++) {
+		const struct actor *actor = &actors[i];
+
+		MUST(actor->result != -1);
+		if (!actor->done || playing->part[i].op != CHECK)
+			continue;
+		MUST(actor->result != (int)LD_LEASE_IS_LOST || victim != NOBODY);
+		MUST(actor->result != (int)LD_LEASE_HAS_ENDED || actor->end == LD_LEASE_UNSTORED);
+	}
+	/* What is held can be ended, once, by its holder. */
+	for (unsigned i = 0; i < playing->parts; i++)
+		if (is_holder(i)) {
+			MUST(rows[actors[i].lease.row].tag >> 16 == playing->part[i].tag);
+			MUST(ld_lease_end(&one_set, &actors[i].lease, LD_LEASE_FAILED, 0, LATER) == 1);
+			MUST(ld_lease_end(&one_set, &actors[i].lease, LD_LEASE_FAILED, 0, LATER) == 0);
+		}
+	for (uint64_t tag = 10; tag < 10 + LD_LEASE_WAYS; tag++) {
+		const struct part part = { TRY, tag, NOW + 100 * LEASE_MS, 0 };
+		const struct ld_lease_ask ask = ask_as(0, &part);
+		struct ld_lease lease;
+		int64_t unused_ms;
+
+		MUST(ld_lease_try(&one_set, tag, &ask, &lease, &unused_ms) == LD_LEASE_TAKEN);
+	}
+}
+
+/* Returns the steps that it took. */
+static unsigned play(unsigned first)
+{
+	memset((void *)rows, 0, sizeof(rows));
+	mark = 0;
+	victim = NOBODY;
+	playing->prepare();
+	next_switch = steps = 0;
+	for (unsigned i = 0; i < ACTORS; i++)
+		actors[i].done = actors[i].has_work = actors[i].had = actors[i].result = 0;
+	actor_now = first;
+	under_way = 1;
+	sem_post(&actors[first].turn);
+	wait_for(&over);
+	under_way = 0;
+	bury();
+	look_at_all();
+	schedules++;
+	return steps;
+}
+
+static void play_all_kills(unsigned first)
+{
+	for (kill_at = -1; kill_at < (int)switches_used; kill_at++)
+		(void)play(first);
+	kill_at = -1;
+}
+
+static uint64_t random_state = 88172645463325252u;
+
+static unsigned draw(unsigned below)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (unsigned)(random_state >> 20) % below;
+}
+
+/* All with two switches, at any two steps. */
+static void play_pairs(unsigned first, unsigned length)
+{
+	unsigned parts = playing->parts;
+
+	switches_used = 2;
+	for (unsigned a = 1; a <= length; a++) {
+		for (unsigned b = a; b <= length + 1; b += lengthy ? 1 : 1 + draw(4)) {
+			switches[0].at = a;
+			switches[0].to = (first + 1) % parts;
+			switches[1].at = b;
+			switches[1].to = parts == 2 ? first : (first + 1 + draw(2)) % parts;
+			kill_at = (int)draw(3) - 1;
+			(void)play(first);
+		}
+	}
+}
+
+static void play_samples(unsigned length)
+{
+	for (unsigned n = 0; n < (lengthy ? SAMPLES_LONG : SAMPLES); n++) {
+		unsigned at = 0;
+
+		switches_used = 3 + n % 2;
+		for (unsigned i = 0; i < switches_used; i++) {
+			at += 1 + draw(2 * length / switches_used);
+			switches[i].at = at;
+			switches[i].to = draw(playing->parts);
+		}
+		play_all_kills(draw(playing->parts));
+	}
+}
+
+static void play_scenario(const struct scenario *scenario)
+{
+	playing = scenario;
+	for (unsigned first = 0; first < scenario->parts; first++) {
+		unsigned length;
+
+		kill_at = -1;
+		switches_used = 0;
+		memset(switches, 0, sizeof(switches));
+		length = play(first);
+		assert_in_range(length, 3, STEPS_MAX);
+		play_pairs(first, length);
+	}
+	play_samples(100);
+}
+
+/* ---- the scenarios ---- */
+
+static void nobody(void)
+{
+}
+
+static struct ld_lease take_as(unsigned who, uint64_t tag, int64_t now_ms, uint64_t seen)
+{
+	const struct part part = { TRY, tag, now_ms, seen };
+	const struct ld_lease_ask ask = ask_as(who, &part);
+	struct ld_lease lease;
+	int64_t unused_ms;
+
+	assert_int_equal(ld_lease_try(&one_set, tag, &ask, &lease, &unused_ms), LD_LEASE_TAKEN);
+	return lease;
+}
+
+/* Actor 0 has the lease of tag 1. */
+static void held(void)
+{
+	before = take_as(0, 1, NOW, 0);
+}
+
+/* It has it, and its time is just over. */
+static void held_too_long(void)
+{
+	before = take_as(0, 1, NOW - LEASE_MS, 0);
+}
+
+/* What it fetches is older than a write of the key. */
+static void held_and_written(void)
+{
+	before = take_as(0, 1, NOW, 40);
+	mark = 41;
+}
+
+/* Tag 1 had the lease a while ago. */
+static void ended(void)
+{
+	before = take_as(0, 1, NOW - 100, 0);
+	(void)ld_lease_end(&one_set, &before, LD_LEASE_UNSTORED, 0, NOW - 50);
+}
+
+/* All rows are held for long by somebody else but one, which was tag 1's. */
+static void one_idle(void)
+{
+	ended();
+	for (uint64_t tag = 50; tag < 50 + LD_LEASE_WAYS - 1; tag++)
+		(void)take_as(60, tag, NOW, 0);
+}
+
+/* Actor 0 asks at NOW, the others when the time that it has for taking is over: it may be stopped anywhere in between. */
+#define LATE (NOW + 2 * LD_LEASE_NAMING_MS)
+
+static const struct scenario scenarios[] = {
+	{ "two want a tag", nobody, 2, { { TRY, 1, NOW, 0 }, { TRY, 1, NOW, 0 } }, { 0, 1 } },
+	{ "three want a tag", nobody, 3, { { TRY, 1, NOW, 0 }, { TRY, 1, NOW, 0 }, { TRY, 1, NOW, 0 } }, { 0, 1 } },
+	{ "two want a tag that was there", ended, 2, { { TRY, 1, NOW, 0 }, { TRY, 1, NOW, 0 } }, { 0, 1 } },
+	{ "two want two tags", nobody, 2, { { TRY, 1, NOW, 0 }, { TRY, 2, NOW, 0 } }, { 0, 1, 1 } },
+	{ "three want two tags, one was there", ended, 3, { { TRY, 2, NOW, 0 }, { TRY, 1, NOW, 0 }, { TRY, 2, NOW, 0 } }, { 0, 1, 1 } },
+	{ "one ends, one wants it, one waits", held, 3, { { FINISH, 3, NOW, 0 }, { TRY_AND_END, 2, NOW, 0 }, { CHECK, 0, NOW, 0 } }, { 0 } },
+	{ "one ends, one waits, the row is had again", held, 3, { { FINISH, 3, NOW, 0 }, { CHECK, 0, NOW, 0 }, { CHECK, 0, NOW, 0 } }, { 0 } },
+	{ "one renews too late, one takes over", held_too_long, 2, { { RENEW, 1, NOW, 0 }, { TRY, 1, NOW, 0 } }, { 0, 1 } },
+	{ "two take over", held_too_long, 2, { { TRY, 1, NOW, 0 }, { TRY, 1, NOW, 0 } }, { 0, 1 } },
+	{ "two take over after a write", held_and_written, 2, { { TRY, 1, NOW, 41 }, { TRY, 1, NOW, 42 } }, { 0, 1 } },
+	{ "a late one, of the same tag", ended, 2, { { TRY, 1, NOW, 7 }, { TRY, 1, LATE, 8 } }, { 0, 1 } },
+	{ "a late one, of a new tag", nobody, 2, { { TRY, 1, NOW, 7 }, { TRY, 1, LATE, 8 } }, { 0, 1 } },
+	{ "a late one, of another tag", ended, 3, { { TRY, 2, NOW, 7 }, { TRY, 1, LATE, 8 }, { TRY, 2, LATE, 9 } }, { 0, 1, 1 } },
+	{ "a late one, and no other row", one_idle, 2, { { TRY_AND_END, 2, NOW, 7 }, { TRY_AND_END, 1, LATE, 8 } }, { 0 } },
+};
+
+static int begin(void **state)
+{
+	(void)state;
+	lengthy = getenv("LARDER_TEST_LONG") && strcmp(getenv("LARDER_TEST_LONG"), "0") != 0;
+	if (sem_init(&over, 0, 0) != 0)
+		return -1;
+	for (unsigned i = 0; i < ACTORS; i++)
+		if (sem_init(&actors[i].turn, 0, 0) != 0 || pthread_create(&actors[i].thread, NULL, act, &actors[i]) != 0)
+			return -1;
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < ACTORS; i++) {
+		actors[i].quit = 1;
+		sem_post(&actors[i].turn);
+		pthread_join(actors[i].thread, NULL);
+	}
+	return 0;
+}
+
+static void test_schedules(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++)
+		play_scenario(&scenarios[i]);
+	print_message("# %lu schedules\n", schedules);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_schedules) };
+
+	return cmocka_run_group_tests_name("lease races", tests, begin, end);
+}
