@@ -117,7 +117,7 @@ int ld_second_wanted(const struct ld_asked *asked, int result, const struct ld_f
 
 	if (!cache->l2 || asked->way.pass || found->bypassed || (asked->call && asked->call->flags & LARDER_CALL_THIS_TIER))
 		return 0;
-	return result == LARDER_STALE || result == LARDER_UNAVAILABLE || (result == LARDER_MISS && !found->pending);
+	return !found->pending && (result == LARDER_STALE || result == LARDER_UNAVAILABLE || result == LARDER_MISS);
 }
 
 static struct ld_l2_call call_of(const struct ld_asked *asked, const struct ld_tenant_rights *rights)

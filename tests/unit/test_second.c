@@ -677,6 +677,30 @@ static void test_what_l2_had_before_a_write_is_not_kept(void **state)
 	assert_true(box_gives(box, "a", 0, "new"));
 }
 
+/* Set here, not told yet, and stale: what L2 has is older, however fresh it may call it. */
+static void test_stale_and_not_told(void **state)
+{
+	struct both *both = *state;
+	struct box *box = open_both(both, NULL);
+	struct larder_store store = LARDER_STORE_INIT;
+	struct larder_value value;
+	int rc = 0;
+
+	store.ttl_ms = 50;
+	store.stale_ms = 3600000;
+	answer(both, 200, "Content-Type: application/json\r\n", "{\"value\":\"older\",\"ttl\":3600}", 0);
+	assert_int_equal(larder_set(box->tenant, BOX_SPACE, "n", 1, "newer", 5, &store, NULL), 0);
+	for (int i = 0; i < 10000 && rc == 0; i++) {
+		rc = larder_get(box->tenant, BOX_SPACE, "n", 1, NULL, &value);
+		assert_memory_equal(value.data, "newer", 5);
+		larder_value_free(&value);
+		assert_int_equal(nanosleep(&(struct timespec){ 0, 1000000 }, NULL), 0);
+	}
+	assert_int_equal(rc, LARDER_STALE);
+	assert_int_equal(larder_exists(box->tenant, BOX_SPACE, "n", 1, NULL), LARDER_STALE);
+	assert_int_equal(requests(both), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -705,6 +729,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_an_evil_tenant_or_id_makes_no_header, begin, end),
 		cmocka_unit_test_setup_teardown(test_settings_are_checked_at_open, begin, end),
 		cmocka_unit_test_setup_teardown(test_what_l2_had_before_a_write_is_not_kept, begin, end),
+		cmocka_unit_test_setup_teardown(test_stale_and_not_told, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,7 +50,7 @@ static int print_json(int result, const struct larder_value *value, int values)
 		? json_pack("{sI sI sI sI sI sI ss}", "size", (json_int_t)value->len, "age_ms", (json_int_t)value->age_ms,
 		            "fresh_ms", (json_int_t)value->fresh_ms, "left_ms", (json_int_t)value->left_ms,
 		            "hard_end_ms", (json_int_t)value->hard_end_ms, "flags", (json_int_t)value->flags,
-		            "source", value->source == LARDER_FROM_L1 ? "l1" : "none")
+		            "source", value->source == LARDER_FROM_L1 ? "l1" : value->source == LARDER_FROM_L2 ? "l2" : "none")
 		: json_object();
 	int failed = !object || !times || json_object_update(object, times);
 	if (!failed && found && values != RECORD_NONE)
