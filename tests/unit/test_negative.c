@@ -198,9 +198,13 @@ static void test_a_tenant_at_its_quota(void **state)
 	box_open(box, (const char *const[]){ row, NULL });
 	set_values(box->tenant, 300, 600);
 	assert_int_equal(values_left(box->tenant, 300), 300);
-	flood(box->tenant, 0, 20000, &refused);
+	/* Asked for more often than the values were, they would be the last to go. */
+	for (unsigned i = 0; i < 4000; i++)
+		for (int times = 0; times < 4; times++) {
+			flood(box->tenant, i, 1, &refused);
+			assert_int_equal(refused, 0);
+		}
 	left = values_left(box->tenant, 300);
-	assert_int_equal(refused, 0);
 	assert_true(left >= 250);
 	assert_true(count(box).entries > 100);
 }
