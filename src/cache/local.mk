@@ -2,7 +2,7 @@
 # Settings, tenants, the public calls.
 
 larder_sources += \
-	src/cache/call.c src/cache/config.c src/cache/flush.c src/cache/get.c src/cache/handle.h src/cache/health.c \
+	src/cache/call.c src/cache/config.c src/cache/explain.c src/cache/flush.c src/cache/get.c src/cache/handle.h src/cache/health.c \
 	src/cache/inspect.c src/cache/inspect_l2.c src/cache/limit.c src/cache/open.c \
 	src/cache/policies.c src/cache/policies.h src/cache/registry.c \
 	src/cache/second.c src/cache/second.h src/cache/set.c src/cache/settings.c src/cache/settings.def \

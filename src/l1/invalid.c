@@ -96,8 +96,7 @@ static uint64_t newest(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* What an answer of L2 about a key must be newer than; 0 = nothing is. */
-static uint64_t invalid_before(const struct ld_seg *seg, const struct ld_tenant_row *row, const struct ld_key *key)
+uint64_t ld_invalid_before(const struct ld_seg *seg, const struct ld_tenant_row *row, const struct ld_key *key)
 {
 	uint64_t wall_ms = newest(atomic_load(&seg->h->l2_invalid_ms), atomic_load(&row->l2_invalid_ms));
 
@@ -107,7 +106,7 @@ static uint64_t invalid_before(const struct ld_seg *seg, const struct ld_tenant_
 
 static int admits(const struct ld_seg *seg, const struct ld_tenant_row *row, const struct ld_key *key, int64_t created_wall_ms, int64_t skew_ms)
 {
-	uint64_t before_ms = invalid_before(seg, row, key);
+	uint64_t before_ms = ld_invalid_before(seg, row, key);
 
 	/* No sum: both may be anything. */
 	if (before_ms == 0 || (created_wall_ms > (int64_t)before_ms && created_wall_ms - (int64_t)before_ms > skew_ms))
