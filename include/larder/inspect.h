@@ -305,6 +305,58 @@ typedef int (*larder_outbox_fn)(void *ctx, const struct larder_outbox_row *row);
 LARDER_API LARDER_CHECK int larder_inspect_outbox_each(larder_inspector *inspector, const char *tenant, larder_outbox_fn fn, void *ctx);
 
 /**
+ * Everything that decides what a get of one name does now, and what it would do. Set size to sizeof before the call. The store's part is of one snapshot,
+ * the rest of moments around it. Texts are static. Ages and times left are milliseconds; sequences are write transactions.
+ */
+struct larder_explanation {
+	size_t size;
+	/* What a get would do. */
+	int32_t asks_l2;           /**< 1: it would ask L2, and return its answer; `result` is then for when L2 has none */
+	int32_t result;            /**< enum larder_result of a get */
+	const char *why;           /**< one sentence */
+	/* The key, and what goes for it. */
+	unsigned char digest[LARDER_DIGEST_SIZE];
+	int32_t on;                /**< 0 after `larder off` */
+	int32_t passed;            /**< 1: LARDER_ENABLED is off, or the key is outside LARDER_ROLLOUT */
+	int64_t ttl_ms, stale_ms, negative_ms; /**< the policy of now, for what is stored from now on */
+	int32_t keeps_names;
+	/* The entry. The rest of it is 0 where there is none, or it is damaged. */
+	uint32_t state;            /**< a LARDER_IS_ bit; 0 = there is none */
+	int32_t absent;            /**< 1: a remembered "not found" */
+	int32_t tells_l2;          /**< 1: a set or delete of now would be told to L2 */
+	int64_t age_ms, fresh_ms, left_ms; /**< fresh_ms and left_ms below 0: over for so long; the hard end counted in */
+	int64_t hard_end_ms;       /**< wall clock; 0 = none */
+	uint64_t sequence, value_len, stored_bytes;
+	uint32_t flags, hits_estimate;
+	char etag[128];
+	/* What hides it: an entry whose sequence is below a clear's, or not above the barrier's, is not served. 0 = none. */
+	uint64_t cleared_all, cleared_tenant, cleared_space;
+	uint64_t barrier;          /**< a write of the key, or of one that shares its place, could not be done */
+	/* What L2 has not been told, and what it may not hand back. */
+	const char *pending;       /**< "none", "set", "delete"; a pending write of the key keeps L2 from being asked */
+	int64_t pending_ms;        /**< how long it has waited */
+	int64_t l2_invalid_ms;     /**< wall clock: what L2 has from before it is not given out; 0 = none */
+	/* The way to L2. */
+	int32_t l2;                /**< 1: there is a second level */
+	int32_t breaker;           /**< enum larder_breaker_state; -1 = none */
+	int64_t breaker_retry_ms;  /**< until a call is let through; 0 = now, -1 = not before it is closed by hand */
+	int64_t limit_rate;        /**< the tenant's gets of L2 in 10^9 s; 0 = no limit */
+	int64_t limit_retry_ms;    /**< until the limit lets one through; 0 = now */
+};
+
+/**
+ * Explain a name to an operator. It needs the secret, hence a tenant's handle. Nothing is counted, noted as an access, stored, taken from a limit, or
+ * asked of L2; nothing is logged.
+ *
+ * name      as larder_get()
+ *
+ * Returns   0; LARDER_UNAVAILABLE the store could not be looked into; LARDER_E_USAGE, LARDER_E_SPACE_NAME, LARDER_E_NAME, LARDER_E_CLOSED
+ * Blocks    as larder_get() without L2    Threads  any    Fork  any process    Since  0.1
+ */
+LARDER_API LARDER_CHECK int larder_inspect_explain(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
+    struct larder_explanation *ret_explanation);
+
+/**
  * Do the background work of the cache for at most wait_ms, waiting for work included: evict, sweep, clear dead readers and
  * slots. For a process of its own (`larder agent`) beside servers that run with LARDER_THREADS=off.
  *

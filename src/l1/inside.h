@@ -316,6 +316,8 @@ int ld_invalid_write_tags(struct ld_write *write, const uint64_t *tags, size_t c
 void ld_invalid_raise(struct ld_seg *seg, const char *tenant, const char *space);
 /** The same, and its row in the transaction. */
 int ld_invalid_write(struct ld_write *write, const char *tenant, const char *space);
+/** What an answer of L2 about a key must be newer than, wall clock; 0 = nothing is. */
+uint64_t ld_invalid_before(const struct ld_seg *seg, const struct ld_tenant_row *row, const struct ld_key *key, const struct ld_l2_given *given);
 /** A write of this key could not be done: fills that are under way are discarded, what L2 has of it is not given out. */
 void ld_invalid_raise_key(struct ld_seg *seg, const unsigned char *digest);
 /** Forget the times that are over. Outside the gate. */

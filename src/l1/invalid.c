@@ -128,8 +128,7 @@ static uint64_t newest(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* What an answer of L2 about a key must be newer than; 0 = nothing is. */
-static uint64_t invalid_before(const struct ld_seg *seg, const struct ld_tenant_row *row, const struct ld_key *key, const struct ld_l2_given *given)
+uint64_t ld_invalid_before(const struct ld_seg *seg, const struct ld_tenant_row *row, const struct ld_key *key, const struct ld_l2_given *given)
 {
 	uint64_t wall_ms = newest(atomic_load(&seg->h->l2_invalid_ms), atomic_load(&row->l2_invalid_ms));
 
@@ -141,7 +140,7 @@ static uint64_t invalid_before(const struct ld_seg *seg, const struct ld_tenant_
 
 static int admits(const struct ld_seg *seg, const struct ld_tenant_row *row, const struct ld_key *key, const struct ld_l2_given *given)
 {
-	uint64_t before_ms = invalid_before(seg, row, key, given);
+	uint64_t before_ms = ld_invalid_before(seg, row, key, given);
 
 	/* No sum: both may be anything. */
 	if (before_ms == 0 || (given->created_wall_ms > (int64_t)before_ms && given->created_wall_ms - (int64_t)before_ms > given->skew_ms))

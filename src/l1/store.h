@@ -265,6 +265,22 @@ struct ld_lease_info {
 };
 /** Changes nothing. 0; LARDER_MISS nothing is known of the key; LARDER_UNAVAILABLE with the reason set. */
 int ld_store_lease_look(struct ld_store *store, const struct ld_key *key, struct ld_lease_info *ret_info);
+/** Everything that decides about one key, as seen in one snapshot. Times as in struct ld_found. */
+struct ld_store_explained {
+	int off;
+	uint32_t state;                /* LARDER_IS_ bit, 0 = no row; the entry's fields are 0 then, and where it is damaged */
+	int absent;
+	int64_t created_ms, fresh_until_ms, dead_ms, hard_end_ms, now_ms, wall_ms;
+	uint64_t seq, value_len, stored_b;
+	uint32_t flags, hits;
+	char etag[128];                /* LD_ETAG_MAX and the end */
+	uint64_t cleared_all, cleared_tenant, cleared_space, barrier;
+	int pending;                   /* 0 = nothing, else enum ld_outbox_op */
+	int64_t pending_since_ms;
+	int64_t l2_invalid_ms;         /* as ld_store_l2_admits() asks for; wall clock */
+};
+/** Look without a trace: nothing is counted, noted, made or mended. 0, or LARDER_UNAVAILABLE with the reason set. */
+int ld_store_explain(struct ld_store *store, const struct ld_key *key, struct ld_store_explained *ret_explained);
 
 /** Count a call that never reached the store (refused arguments, pass-through). */
 void ld_store_count(struct ld_store *store, const struct ld_key *key, enum ld_tenant_counter which);

@@ -237,9 +237,15 @@ struct look {
 
 static int look_in(struct ld_seg *seg, int64_t now_ms, void *ctx)
 {
+	static const struct ld_breaker unused;
 	struct look *look = ctx;
+	const struct ld_breakers *table = &seg->breakers;
+	const struct ld_breaker_row *row = ld_breakers_find(table, look->l2->tag);
 
-	ld_breaker_look(&ld_breakers_row(&seg->breakers, look->l2->name, look->l2->tag)->breaker, &look->l2->config.breaker, now_ms, look->view);
+	/* Looking makes no row. Where all are taken it is the shared one that counts. */
+	if (!row && atomic_load_explicit(&table->rows[table->max - 1].tag, memory_order_acquire) != 0)
+		row = &table->rows[0];
+	ld_breaker_look(row ? &row->breaker : &unused, &look->l2->config.breaker, now_ms, look->view);
 	return 0;
 }
 

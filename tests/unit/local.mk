@@ -329,6 +329,14 @@ tool_tests += tests/unit/test_l2d
 tests_unit_test_l2d_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tools/l2d $(CMOCKA_CFLAGS)
 tests_unit_test_l2d_LDADD = libl2d-pure.a libcore.la $(JANSSON_LIBS) $(CMOCKA_LIBS)
 
+unit_tests += tests/unit/test_explain tests/unit/test_explain-fault
+tests_unit_test_explain_SOURCES = tests/unit/test_explain.c $(fault_server_lib)
+tests_unit_test_explain_CPPFLAGS = $(http_cppflags)
+tests_unit_test_explain_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_explain_fault_SOURCES = tests/unit/test_explain.c $(fault_server_lib)
+tests_unit_test_explain_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_explain_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
 unit_tests += tests/unit/test_second tests/unit/test_second-fault
 tests_unit_test_second_SOURCES = tests/unit/test_second.c $(fault_server_lib)
 tests_unit_test_second_CPPFLAGS = $(http_cppflags)

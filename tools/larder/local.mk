@@ -18,7 +18,7 @@ larder_tool_sources = \
 	tools/larder/stat_cache.c tools/larder/stat_l2.c tools/larder/stat_rows.c tools/larder/stat_show.h tools/larder/table.c \
 	tools/larder/table.h tools/larder/target.c tools/larder/target.h tools/larder/verb_agent.c tools/larder/verb_breaker.c \
 	tools/larder/verb_check.c tools/larder/verb_clear.c tools/larder/verb_config.c tools/larder/verb_del.c \
-	tools/larder/verb_dump.c tools/larder/verb_get.c tools/larder/verb_health.c tools/larder/verb_load.c \
+	tools/larder/verb_dump.c tools/larder/verb_explain.c tools/larder/verb_get.c tools/larder/verb_health.c tools/larder/verb_load.c \
 	tools/larder/verb_outbox.c tools/larder/verb_replay.c tools/larder/verb_set.c tools/larder/verb_stat.c tools/larder/verb_switch.c \
 	tools/larder/verb_warm.c tools/larder/verbs.def \
 	tools/larder/verbs.h
