@@ -51,10 +51,11 @@ static struct ld_store *store;
 static struct ld_key keys[KEYS];
 static const struct ld_way way = { 1000, 0 };
 
+static larder_tenant *tenant;
+
 static void open_store(const char *leases)
 {
 	static struct ld_keyspace room;
-	larder_tenant *tenant;
 
 	board = team_share(sizeof(*board));
 	cache = team_open(team_directory(), "SIZE=2M", "WORKERS=128", "TENANTS=16", "THREADS=0", leases, NULL);
@@ -72,6 +73,7 @@ static void open_store(const char *leases)
 static void close_store(void)
 {
 	team_disarm();
+	larder_tenant_close(tenant);
 	larder_close(cache);
 	team_unshare(board, sizeof(*board));
 }
