@@ -25,7 +25,7 @@
 #include "lib/team.h"
 #include "unit/leave_out.h"
 
-enum { CROWD = 64, ROUNDS_MAX = 1000, KEYS = 96, WORKERS = 8, SOON_MS = 50, SPARE_MS = 500, LONG_MS = 600000, DEATHS = 9 };
+enum { CROWD = 64, ROUNDS_MAX = 1000, KEYS = 96, WORKERS = 8, SOON_MS = 50, SPARE_MS = 500, LONG_MS = 600000, DEATHS = 9, PARTS = 10 };
 
 static const enum ld_fault_point points[] = { LD_FAULT_lease_naming, LD_FAULT_lease_noted, LD_FAULT_lease_named, LD_FAULT_lease_seen,
 	LD_FAULT_lease_held, LD_FAULT_lease_ended };
@@ -51,10 +51,11 @@ static struct ld_store *store;
 static struct ld_key keys[KEYS];
 static const struct ld_way way = { 1000, 0 };
 
+static larder_tenant *tenant;
+
 static void open_store(const char *leases)
 {
 	static struct ld_keyspace room;
-	larder_tenant *tenant;
 
 	board = team_share(sizeof(*board));
 	cache = team_open(team_directory(), "SIZE=2M", "WORKERS=128", "TENANTS=16", "THREADS=0", leases, NULL);
@@ -72,6 +73,7 @@ static void open_store(const char *leases)
 static void close_store(void)
 {
 	team_disarm();
+	larder_tenant_close(tenant);
 	larder_close(cache);
 	team_unshare(board, sizeof(*board));
 }
@@ -187,12 +189,23 @@ static void be_of_the_crowd(void *arg)
 	}
 }
 
-static uint32_t percentile(unsigned of, unsigned percent)
+static uint32_t percentile(uint32_t *late_us, uint32_t count, unsigned percent)
 {
-	uint32_t used = atomic_load(&board->late_used[of]);
+	qsort(late_us, count, sizeof(*late_us), by_number);
+	return late_us[(uint64_t)count * percent / 100];
+}
 
-	qsort(board->late_us[of], used, sizeof(uint32_t), by_number);
-	return board->late_us[of][(uint64_t)used * percent / 100];
+/* How much later than of the raw futex is the p99 of the lease? The median of ten parts of the run, so that a burst of other work does not decide it. */
+static double p99_ratio(void)
+{
+	uint32_t part = (CROWD - 1) * rounds / PARTS, percents[PARTS];
+
+	for (unsigned i = 0; i < PARTS; i++) {
+		double ours = percentile(board->late_us[0] + i * part, part, 99), raw = percentile(board->late_us[1] + i * part, part, 99);
+
+		percents[i] = (uint32_t)(100 * ours / (raw > 1 ? raw : 1));
+	}
+	return percentile(percents, PARTS, 50) / 100.0;
 }
 
 static void test_a_crowd(void **state)
@@ -200,7 +213,8 @@ static void test_a_crowd(void **state)
 	pid_t pids[CROWD];
 	unsigned indexes[CROWD];
 	struct ld_tallies tallies;
-	uint32_t ours, raw;
+	uint32_t count;
+	double ratio;
 
 	(void)state;
 	open_store("LEASES=4096");
@@ -217,12 +231,14 @@ static void test_a_crowd(void **state)
 	assert_int_equal(tallies.host[LD_HC_leases_taken], rounds);
 	assert_int_equal(tallies.host[LD_HC_lease_waits], rounds * (CROWD - 1));
 	assert_int_equal(tallies.host[LD_HC_lease_takeovers], 0);
-	ours = percentile(0, 99);
-	raw = percentile(1, 99);
-	print_message("# %u rounds: woken after %u us (median), %u us (p99); raw futex %u us, %u us: %.2f times\n", rounds, percentile(0, 50), ours,
-	    percentile(1, 50), raw, (double)ours / raw);
+	count = (CROWD - 1) * rounds;
+	assert_true(atomic_load(&board->late_used[0]) == count && atomic_load(&board->late_used[1]) == count);
+	ratio = p99_ratio();
+	print_message("# %u rounds: woken after %u us (median), %u us (p99); by a raw futex %u us, %u us; p99 by parts of the run %.2f times\n", rounds,
+	    percentile(board->late_us[0], count, 50), percentile(board->late_us[0], count, 99), percentile(board->late_us[1], count, 50),
+	    percentile(board->late_us[1], count, 99), ratio);
 	/* 1.5 is what is wanted, and measured by the benchmark; the rest is for a host that has other things to do. */
-	assert_true(UNDER_SANITIZER || ours < 3 * raw + 2000);
+	assert_true(UNDER_SANITIZER || ratio < 3);
 	close_store();
 }
 

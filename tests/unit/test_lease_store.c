@@ -87,6 +87,7 @@ static void test_keys_are_told_apart(void **state)
 	assert_int_equal(larder_tenant_open(box->cache, "globex", &tenant), 0);
 	key = told_key_in(box, tenant, BOX_SPACE, "a", 1);
 	assert_int_equal(ld_store_lease_try(told_store(box), &key, &told_way, NULL, LEASE_MS, &lease, &retry_ms), LD_LEASE_TAKEN);
+	larder_tenant_close(tenant);
 }
 
 static void test_time_is_over(void **state)
@@ -249,11 +250,14 @@ static void test_threads_wait(void **state)
 static void test_look(void **state)
 {
 	struct box *box = *state;
-	const struct ld_key none = (box_open(box, NULL), told_key(box, "never"));
 	struct ld_lease_info info;
 	struct ld_lease lease;
-	struct ld_seen seen = told_miss(box, "a");
+	struct ld_seen seen;
+	struct ld_key none;
 
+	box_open(box, NULL);
+	none = told_key(box, "never");
+	seen = told_miss(box, "a");
 	assert_int_equal(ld_store_lease_look(told_store(box), &none, &info), LARDER_MISS);
 	assert_int_equal(try_with(box, "a", &seen, LEASE_MS, &lease), LD_LEASE_TAKEN);
 	info = look(box, "a");
