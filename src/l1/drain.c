@@ -280,27 +280,37 @@ static int is_in(const struct slice *slice, const unsigned char *key, size_t len
 	return 0;
 }
 
-static void read_wanted(struct looking *looking, struct slice *slice)
+/* What cannot be taken now - it is not pending, it is damaged, or there is no room for it - comes in its turn, or not at all. */
+static void read_one(struct looking *looking, struct slice *slice, MDB_val *key, size_t *used_b)
 {
+	struct ld_outbox_row *to = &slice->rows[slice->count];
+	MDB_val data;
+
+	if (slice->count == slice->max || *used_b > slice->max_b || key->mv_size <= LARDER_DIGEST_SIZE || key->mv_size > LD_KEY_MAX ||
+	    is_in(slice, key->mv_data, key->mv_size) || mdb_get(looking->txn, looking->store->env.outbox, key, &data) != 0)
+		return;
+	if (tell_row(looking, key, &data, slice->count ? slice->max_b - *used_b : SIZE_MAX, to) != 0)
+		return;
+	*used_b += to->value ? to->len : 0;
+	slice->count++;
+}
+
+/* keys NULL: those of the ring of hints. */
+static void read_these(struct looking *looking, struct slice *slice, const struct ld_key *keys, size_t count)
+{
+	unsigned char bytes[LD_WANTED_KEY];
 	size_t used_b = 0;
 
-	for (unsigned i = 0; i < LD_WANTED_ROWS && slice->count < slice->max && used_b <= slice->max_b; i++) {
-		struct ld_outbox_row *to = &slice->rows[slice->count];
-		unsigned char bytes[LD_WANTED_KEY];
-		MDB_val key = { ld_wanted_take(looking->store->seg.wanted, i, bytes), bytes }, data;
+	for (size_t i = 0; i < (keys ? count : LD_WANTED_ROWS) && slice->count < slice->max; i++) {
+		MDB_val key = { 0, bytes };
 
-		if (key.mv_size <= LARDER_DIGEST_SIZE || key.mv_size > LD_KEY_MAX || is_in(slice, bytes, key.mv_size) ||
-		    mdb_get(looking->txn, looking->store->env.outbox, &key, &data) != 0)
-			continue;
-		/* What cannot be taken now - it is damaged, or there is no room for it - comes in its turn. */
-		if (tell_row(looking, &key, &data, slice->count ? slice->max_b - used_b : SIZE_MAX, to) == 0) {
-			used_b += to->value ? to->len : 0;
-			slice->count++;
-		}
+		key.mv_size = keys ? ld_entry_key(keys[i].tenant, keys[i].digest, bytes) : ld_wanted_take(looking->store->seg.wanted, (unsigned)i, bytes);
+		read_one(looking, slice, &key, &used_b);
 	}
 }
 
-int ld_outbox_take_wanted(struct ld_store *store, struct ld_outbox_row *rows, size_t max, size_t max_b, size_t *ret_count)
+int ld_outbox_take_these(struct ld_store *store, const struct ld_key *keys, size_t key_count, struct ld_outbox_row *rows, size_t max, size_t max_b,
+    size_t *ret_count)
 {
 	struct slice slice = { rows, max < LD_OUTBOX_TAKE_MAX ? max : LD_OUTBOX_TAKE_MAX, max_b, 0, NULL };
 	struct looking looking = { .store = store, .want_values = 1 };
@@ -309,10 +319,10 @@ int ld_outbox_take_wanted(struct ld_store *store, struct ld_outbox_row *rows, si
 	*ret_count = 0;
 	if (rc != 0)
 		return rc;
-	if (ld_wanted_look(store->seg.wanted)) {
+	if (keys || ld_wanted_look(store->seg.wanted)) {
 		rc = ld_read_begin(store, store->config.wait_ms, &looking.txn);
 		if (rc == 0) {
-			read_wanted(&looking, &slice);
+			read_these(&looking, &slice, keys, key_count);
 			ld_env_read_end(&store->env, looking.txn);
 		}
 	}

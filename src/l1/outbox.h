@@ -87,8 +87,9 @@ int ld_outbox_take(struct ld_store *store, struct ld_outbox_place *place, struct
 void ld_outbox_want(struct ld_store *store, const struct ld_key *key);
 /** Has this key a pending row? 1; 0 no, or it cannot be seen. As a get. */
 int ld_outbox_pending(struct ld_store *store, const struct ld_key *key);
-/** As ld_outbox_take(), of the rows that somebody waits for. *ret_count 0: there is none, and nothing was read. */
-int ld_outbox_take_wanted(struct ld_store *store, struct ld_outbox_row *rows, size_t max, size_t max_b, size_t *ret_count);
+/** As ld_outbox_take(), of these keys; keys NULL: of those that ld_outbox_want() has named since. *ret_count 0: none of them is pending. */
+int ld_outbox_take_these(struct ld_store *store, const struct ld_key *keys, size_t key_count, struct ld_outbox_row *rows, size_t max, size_t max_b,
+    size_t *ret_count);
 /** Free the values; rows is zeroed. */
 void ld_outbox_forget(struct ld_outbox_row *rows, size_t count);
 

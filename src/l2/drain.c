@@ -208,9 +208,10 @@ static int be_teller(struct ld_drain *drain, int64_t *ret_wait_ms)
 	return rc;
 }
 
-/* What a round may tell: all, or, for one who waits, only what is waited for, each within his time. */
+/* What a round may tell: all, or, for one who waits, only his own keys, each within his time. */
 struct round {
-	int wanted_only;
+	const struct ld_key *keys;         /* NULL = all */
+	size_t count;
 	int64_t budget_ms;                 /* 0 = the limits of the settings */
 };
 
@@ -218,10 +219,12 @@ static size_t take(struct ld_drain *drain, const struct round *round)
 {
 	size_t count = 0;
 
-	if (round->wanted_only || !drain->turn)
-		ld_outbox_take_wanted(drain->store, drain->rows, AT_ONCE, AT_ONCE_B, &count);
+	if (round->keys || !drain->turn)
+		ld_outbox_take_these(drain->store, round->keys, round->count, drain->rows, AT_ONCE, AT_ONCE_B, &count);
+	if (round->keys)
+		return count;
 	drain->turn = count > 0;
-	if (count == 0 && !round->wanted_only && ld_outbox_take(drain->store, &drain->place, drain->rows, AT_ONCE, AT_ONCE_B, &count) != 0)
+	if (count == 0 && ld_outbox_take(drain->store, &drain->place, drain->rows, AT_ONCE, AT_ONCE_B, &count) != 0)
 		count = 0;
 	return count;
 }
@@ -276,7 +279,7 @@ static enum ld_drain_result do_round(struct ld_drain *drain, const struct round 
 
 enum ld_drain_result ld_drain_round(struct ld_drain *drain, int64_t *ret_wait_ms)
 {
-	const struct round round = { 0, 0 };
+	const struct round round = { NULL, 0, 0 };
 
 	return do_round(drain, &round, ret_wait_ms);
 }
@@ -289,7 +292,7 @@ static size_t first_pending(struct ld_drain *drain, const struct ld_key *keys, s
 	return at;
 }
 
-/* A few at a time: the ring of hints is small, and others wait too. */
+/* For whoever has the lock. A few at a time: the ring of hints is small, and others wait too. */
 static void remind(struct ld_drain *drain, const struct ld_key *keys, size_t at, size_t count)
 {
 	for (size_t i = at; i < count && i - at < LD_WANTED_ROWS / 2; i++)
@@ -303,16 +306,16 @@ int ld_drain_wait_for(struct ld_drain *drain, const struct ld_key *keys, size_t 
 
 	while (before = at, (at = first_pending(drain, keys, at, count)) < count) {
 		int64_t now_ms = ld_clock_boot_ms();
-		struct round round = { 1, end_ms - now_ms };
+		struct round round = { keys + at, count - at, end_ms - now_ms };
 		enum ld_drain_result result;
 
 		if (now_ms >= end_ms)
 			return LARDER_E_BUSY;
-		if (at != before || now_ms >= remind_ms) {
+		result = do_round(drain, &round, &wait_ms);
+		if (result == LD_DRAIN_OTHERS && (at != before || now_ms >= remind_ms)) {
 			remind(drain, keys, at, count);
 			remind_ms = now_ms + REMIND_MS;
 		}
-		result = do_round(drain, &round, &wait_ms);
 		if (result == LD_DRAIN_BLOCKED && ld_l2_is_open(drain->l2, &retry_ms) && (retry_ms < 0 || retry_ms > end_ms - ld_clock_boot_ms()))
 			return LARDER_E_BUSY;
 		if (result != LD_DRAIN_TOLD)

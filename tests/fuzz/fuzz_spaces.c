@@ -3,6 +3,7 @@
  * Fuzz target: the spaces file. Whatever it holds, either there are problems, told a line each in printable ASCII, or every
  * policy and quota that comes of it is inside its bounds.
  */
+#include "cache/settings.h"
 #include "cache/spaces.h"
 
 #include <stdio.h>
@@ -74,6 +75,25 @@ static void check_limits(const struct ld_spaces *spaces, const char *tenant)
 	require(limits.subkey_burst >= 0 && limits.subkey_burst <= 1000000000, "burst of sub-keys");
 }
 
+/* Each field that is laid over the settings is in its bounds, and nothing else is touched. */
+static void check_breaker(const struct ld_spaces *spaces, const char *tenant)
+{
+	int64_t numbers[LD_SETTINGS];
+	int own, changed = 0;
+
+	for (int i = 0; i < LD_SETTINGS; i++)
+		numbers[i] = -1;
+	own = ld_spaces_breaker(spaces, tenant, numbers);
+	for (int i = 0; i < LD_SETTINGS; i++) {
+		if (numbers[i] == -1)
+			continue;
+		changed = 1;
+		require(i >= LD_SET_BREAKER_FAILURES && i <= LD_SET_BREAKER_SUCCESSES, "a setting of breakers");
+		require(numbers[i] >= ld_setting_rows[i].low && numbers[i] <= ld_setting_rows[i].high, "bounds of a breaker");
+	}
+	require(own == changed, "a breaker of its own");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const ids[] = { "a", "b", "acme", "config", "jwt-validation" };
@@ -89,6 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			check_policy(spaces, ids[i], ids[j]);
 		check_quota(spaces, ids[i]);
 		check_limits(spaces, ids[i]);
+		check_breaker(spaces, ids[i]);
 	}
 	ld_spaces_free(spaces);
 	ld_problems_free(&problems);
