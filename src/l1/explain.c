@@ -35,10 +35,13 @@ static struct ld_tenant_row *row_of(const struct ld_seg *seg, const struct ld_ke
 static void explain_hiding(const struct ld_seg *seg, const struct ld_key *key, const struct ld_entry *entry, struct ld_store_explained *to,
     struct ld_hidden *ret_hidden)
 {
-	const struct ld_l2_given given = { .tags = entry ? entry->tags : NULL, .tag_count = entry ? entry->head.tag_count : 0 };
+	uint64_t tags[LD_TAGS_MAX];
+	const struct ld_l2_given given = { .tags = tags, .tag_count = entry ? entry->head.tag_count : 0 };
 	int there;
 	struct ld_tenant_row *row = row_of(seg, key, &there);
 
+	for (unsigned i = 0; i < given.tag_count; i++)
+		tags[i] = ld_entry_tag(entry, i);
 	to->cleared_all = atomic_load_explicit(&seg->h->clear_seq, memory_order_acquire);
 	to->cleared_tenant = there ? atomic_load_explicit(&row->clear_seq, memory_order_acquire) : 0;
 	to->cleared_space = ld_scope_seq(seg->scopes, key->scope_tag);
