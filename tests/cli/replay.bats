@@ -34,6 +34,17 @@ figure_in() {
 	[ "$found" -ge "$2" ] && [ "$found" -le "$3" ] || fail "$1 is $found, expected $2..$3" "$output"
 }
 
+@test "replay --load: each missing value is loaded once on the host" {
+	replay 0 --workers 4 --generate zipf:1.0,keys=500,requests=20000,seed=3,scan=0 --load --fetch 1ms
+	figure together.wrong_values 0
+	figure together.gets 20000
+	figure together.errors 0
+	figure together.sets 0
+	# As many as there are different names in the trace: at most 500.
+	figure_in together.loads 300 500
+	figure together.hits $((20000 - $(json together.loads <<< "$output")))
+}
+
 @test "a generated trace is replayed to its end by four workers" {
 	replay 0 --generate zipf:1.0,keys=2000,requests=40000
 	figure together.gets 40000

@@ -25,10 +25,10 @@ static json_t *row_json(const struct replay_row *row)
 {
 	const struct replay_counts *counts = &row->counts;
 	json_t *private_b = row->private_b ? number(row->private_b) : json_null();
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:o, s:o, s:o}",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:o, s:o, s:o}",
 	    "gets", number(replay_counts_gets(counts)), "hits", number(replay_counts_hits(counts)), "unavailable", number(counts->unavailable),
 	    "errors", number(counts->errors), "sets", number(replay_counts_stored(counts)), "sets_refused", number(counts->unstored),
-	    "wrong_values", number(counts->wrong), "seconds", row->seconds, "gets_per_s", row->gets_per_s,
+	    "wrong_values", number(counts->wrong), "loads", number(counts->loads), "seconds", row->seconds, "gets_per_s", row->gets_per_s,
 	    "hit_percent", row->hit_percent, "hit_ns", percentiles_json(row->hit_ns), "set_ns", percentiles_json(row->set_ns),
 	    "private_bytes", private_b);
 }

@@ -297,6 +297,17 @@ void replay_report_reason(const char *label, uint64_t times, enum larder_reason 
 		printf("%*s%s\n", INDENT, "", text + first + (text[first] == ' '));
 }
 
+/* How seldom the store behind the cache was asked. */
+static void print_loads(const struct replay_report *report)
+{
+	const struct replay_counts *counts = &report->together.counts;
+	uint64_t gets = replay_counts_gets(counts);
+	char number[HUMAN_SIZE], all[HUMAN_SIZE];
+	if (report->plan->load && gets > 0)
+		printf("loads      %s for %s requests: %.2f %%\n", human_count(number, counts->loads), human_count(all, gets),
+		    100.0 * (double)counts->loads / (double)gets);
+}
+
 /* What was not served, and why; nothing where all went well. */
 static void print_trouble(const struct replay_report *report)
 {
@@ -324,6 +335,7 @@ void replay_report_print(const struct replay_report *report)
 {
 	print_trace(report);
 	print_cache(report);
+	print_loads(report);
 	print_trouble(report);
 	if (report->l2 != NULL)
 		replay_report_print_tiers(report);

@@ -162,13 +162,13 @@ static int get(struct worker *worker, const char *name, size_t name_len, struct 
 	return r;
 }
 
-static void check_value(struct worker *worker, uint64_t seed, const struct larder_value *value, uint64_t at)
+static void check_value(struct worker *worker, uint64_t seed, const void *data, size_t len, uint64_t at)
 {
-	if (replay_value_is_right(seed, worker->buffer, value->len))
+	if (replay_value_is_right(seed, data, len))
 		return;
 	COUNT(worker, wrong);
 	if (!worker->told)
-		cli_error("worker %u: wrong value of %zu bytes at request %llu", worker->index, value->len,
+		cli_error("worker %u: wrong value of %zu bytes at request %llu", worker->index, len,
 		    (unsigned long long)at);
 	worker->told = 1;
 }
@@ -215,6 +215,48 @@ static void fetch(const struct worker *worker)
 		nanosleep(&time, NULL);
 }
 
+/* Whose value, and for whom. */
+struct loading {
+	struct worker *worker;
+	uint64_t seed;
+	int called;
+};
+
+static int load_value(struct larder_load *load, void *ctx)
+{
+	struct loading *loading = ctx;
+	struct worker *worker = loading->worker;
+	size_t len = replay_value_len(&worker->plan->sizes, loading->seed);
+	loading->called = 1;
+	COUNT(worker, loads);
+	fetch(worker);
+	if (need_buffer(worker, len) < 0)
+		return LARDER_LOAD_FAILED;
+	replay_value_fill(loading->seed, worker->buffer, len);
+	load->store = worker->plan->store;
+	return larder_load_give(load, worker->buffer, len) == 0 ? LARDER_LOADED : LARDER_LOAD_FAILED;
+}
+
+/* One request, with a loader: the host loads a missing value once. */
+static int request_load(struct worker *worker, const char *name, size_t name_len, uint64_t seed, uint64_t at)
+{
+	const struct replay_plan *plan = worker->plan;
+	struct loading ctx = { worker, seed, 0 };
+	const struct larder_loading loading = { sizeof(loading), 0, 0, load_value, &ctx, NULL };
+	struct larder_value value = { 0 };
+	int64_t begin_ns = stamp(worker);
+	int r = larder_get_or_set(plan->tenant, plan->space, name, name_len, &loading, NULL, &value);
+	int64_t end_ns = stamp(worker);
+	note_call(worker, ctx.called && r == LARDER_OK ? REPLAY_MISS : judge(r, &value), begin_ns, end_ns);
+	if (r != LARDER_OK && r != LARDER_STALE) {
+		count_failure(worker, r);
+		return 0;
+	}
+	check_value(worker, seed, value.data, value.len, at);
+	larder_value_free(&value);
+	return 0;
+}
+
 /* One request of the trace. Returns 0, or -1 when memory ran out. */
 static int request(struct worker *worker, uint64_t at)
 {
@@ -225,12 +267,14 @@ static int request(struct worker *worker, uint64_t at)
 	const char *name = replay_trace_name(&plan->trace, replay_trace_id(&plan->trace, at), room, &name_len);
 	uint64_t seed = replay_value_seed(name, name_len);
 
+	if (plan->load)
+		return request_load(worker, name, name_len, seed, at);
 	int64_t begin_ns = stamp(worker);
 	int r = get(worker, name, name_len, &value);
 	int64_t end_ns = stamp(worker);
 	note_call(worker, judge(r, &value), begin_ns, end_ns);
 	if (r == LARDER_OK || r == LARDER_STALE) {
-		check_value(worker, seed, &value, at);
+		check_value(worker, seed, worker->buffer, value.len, at);
 		return 0;
 	}
 	if (r == LARDER_UNAVAILABLE)

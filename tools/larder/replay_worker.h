@@ -32,7 +32,7 @@ enum replay_call {
 	REPLAY_L1_HIT = 0,        /* fresh, from this host's cache */
 	REPLAY_L2_HIT,            /* fresh, from L2 */
 	REPLAY_STALE,             /* stale, from this host's cache: L2, if there is one, had nothing newer or could not be asked */
-	REPLAY_MISS,
+	REPLAY_MISS,              /* with `load`: one whose loader was called */
 	REPLAY_OUTAGE,            /* LARDER_E_L2, but for those that the breaker refused */
 	REPLAY_REFUSED,           /* LARDER_E_L2, the breaker being open */
 	REPLAY_UNSERVED,          /* LARDER_UNAVAILABLE, and errors */
@@ -50,6 +50,7 @@ struct replay_counts {
 	uint64_t errors;          /* gets and sets with a result below 0 that is no outage */
 	uint64_t unstored;        /* sets that were not stored */
 	uint64_t wrong;           /* hits with another value than the key's */
+	uint64_t loads;           /* with `load`: calls of the loader */
 };
 #define REPLAY_COUNTS (sizeof(struct replay_counts) / sizeof(uint64_t))
 
@@ -105,6 +106,7 @@ struct replay_plan {
 	enum replay_deal deal;
 	int set_on_miss;
 	int64_t fetch_ms;         /* that a miss costs before the set */
+	int load;                 /* 1: by larder_get_or_set(), whose loader costs fetch_ms; no set */
 	int latency;              /* 0: take no times */
 	int has_l2;               /* LARDER_L2_URL is set */
 	struct replay_shared *shared;

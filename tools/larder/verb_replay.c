@@ -38,7 +38,8 @@ static const char help[] =
     "With --workers 1 the order is exact, and nothing runs in the background\n"
     "(EVICTOR=inline) unless LARDER_EVICTOR says otherwise.\n"
     "--fetch makes a worker wait after a miss, as it would for the slow store behind\n"
-    "the cache; without it sets come faster than any server makes them.\n"
+    "the cache; without it sets come faster than any server makes them. With --load the\n"
+    "workers call larder_get_or_set(), so that a missing value is fetched by one of them.\n"
     "--kill-every ends a random worker with SIGKILL every so often and puts another\n"
     "in its place.\n"
     "\n"
@@ -66,7 +67,7 @@ struct request {
 	int64_t ttl_ms, kill_every_ms, fetch_ms;
 	const char *l2d, *l2_size, *l2_outage;
 	int64_t l2_wait_ms;
-	int set_on_miss, latency, quiet;
+	int set_on_miss, latency, quiet, load;
 	int deal;
 };
 
@@ -132,6 +133,7 @@ static int check_request(struct cli *cli, const struct request *request, struct 
 	plan->deal = request->deal ? REPLAY_DEAL_HASH : REPLAY_DEAL_BLOCKS;
 	plan->set_on_miss = request->set_on_miss;
 	plan->fetch_ms = request->fetch_ms;
+	plan->load = request->load;
 	plan->latency = request->latency;
 	plan->store = (struct larder_store)LARDER_STORE_INIT;
 	if (request->ttl_ms > 0)
@@ -317,6 +319,7 @@ int verb_replay(int argc, char **argv)
 		{ "set-on-miss", CLI_FLAG, &request.set_on_miss, NULL, "set after a miss (as is done anyway)", NULL },
 		{ "no-set-on-miss", CLI_NO_FLAG, &request.set_on_miss, NULL, "only look up", NULL },
 		{ "fetch", CLI_TIME, &request.fetch_ms, "TIME", "what a miss costs before the set (nothing)", NULL },
+		{ "load", CLI_FLAG, &request.load, NULL, "get or load: --fetch is what the loader costs, once a host", NULL },
 		{ "no-latency", CLI_NO_FLAG, &request.latency, NULL, "take no times, to measure throughput alone", NULL },
 		{ "kill-every", CLI_TIME, &request.kill_every_ms, "TIME", "kill and replace a worker every so often", NULL },
 		{ "l2d", CLI_TEXT, &request.l2d, "PROGRAM", "start this larder-l2d as second level for the run", NULL },
