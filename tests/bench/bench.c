@@ -25,6 +25,7 @@ static const struct {
 } cases[] = {
 	{ "get-uniform", bench_case_get, "get of 512 B out of 100,000 entries, uniform; allocated, and into a buffer" },
 	{ "get-zipf", bench_case_get, "the same under Zipf 0.99" },
+	{ "get-or-set", bench_case_get_or_set, "a hit of larder_get_or_set() beside larder_get()" },
 	{ "get-16k", bench_case_big, "get of 16 KB; raw: one value in overflow pages" },
 	{ "get-1m", bench_case_big, "get of 1 MB" },
 	{ "set-protected", bench_case_set, "overwrite one of 100,000 entries of 512 B; raw: a commit of one row" },

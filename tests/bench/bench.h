@@ -116,6 +116,7 @@ void bench_ours_fill(struct bench_ours *ours);
 void bench_ours_close(struct bench_ours *ours);
 /* Sides; ctx is a struct bench_ours. */
 void bench_ours_get(void *ctx, uint64_t ops);
+void bench_ours_get_or_set(void *ctx, uint64_t ops);
 void bench_ours_get_into(void *ctx, uint64_t ops);
 void bench_ours_set(void *ctx, uint64_t ops);
 
@@ -149,6 +150,7 @@ const char *bench_raw_version(void);
 
 typedef void (*bench_case_fn)(const struct bench_options *options, const char *name);
 void bench_case_get(const struct bench_options *options, const char *name);
+void bench_case_get_or_set(const struct bench_options *options, const char *name);
 void bench_case_big(const struct bench_options *options, const char *name);
 void bench_case_set(const struct bench_options *options, const char *name);
 void bench_case_outbox(const struct bench_options *options, const char *name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Cases of one process: a get and a set, each beside raw LMDB.
+ * Cases of one process: a get and a set, each beside raw LMDB; and a hit of larder_get_or_set() beside a get.
  */
 #include "bench.h"
 
@@ -37,14 +37,21 @@ static void close_pair(struct pair *pair)
 	bench_draw_free(&pair->raw_draw);
 }
 
+static void measure_sides(const struct bench_options *options, const struct bench_side *ours, const struct bench_side *other, const char *name,
+    const char *beside, double target)
+{
+	struct bench_row row = { .name = name, .beside = beside, .target = target };
+
+	bench_pair(options, ours, other, &row);
+	bench_report(options, &row);
+}
+
 static void measure(const struct bench_options *options, struct pair *pair, const char *name, void (*ours)(void *, uint64_t),
     void (*raw)(void *, uint64_t), const char *beside, double target)
 {
 	const struct bench_side our_side = { ours, &pair->ours }, raw_side = { raw, &pair->raw };
-	struct bench_row row = { .name = name, .beside = beside, .target = target };
 
-	bench_pair(options, &our_side, &raw_side, &row);
-	bench_report(options, &row);
+	measure_sides(options, &our_side, &raw_side, name, beside, target);
 }
 
 void bench_case_get(const struct bench_options *options, const char *name)
@@ -56,6 +63,20 @@ void bench_case_get(const struct bench_options *options, const char *name)
 	snprintf(into, sizeof(into), "%s-into", name);
 	measure(options, &pair, name, bench_ours_get, bench_raw_get, "raw: renew, mdb_get, malloc, copy, reset, free", 1.35);
 	measure(options, &pair, into, bench_ours_get_into, bench_raw_get_into, "raw: renew, mdb_get, copy, reset", 1.35);
+	close_pair(&pair);
+}
+
+void bench_case_get_or_set(const struct bench_options *options, const char *name)
+{
+	struct pair pair = { .load = { .entries = SMALL_ENTRIES, .value_len = SMALL_B, .map_b = 256 << 20 } };
+	struct bench_ours get;
+
+	open_pair(options, 0, 0, &pair);
+	/* Both in one store, each with an order of its own, which is the same. */
+	get = pair.ours;
+	get.draw = &pair.raw_draw;
+	measure_sides(options, &(struct bench_side){ bench_ours_get_or_set, &pair.ours }, &(struct bench_side){ bench_ours_get, &get }, name,
+	    "larder_get()", 1.05);
 	close_pair(&pair);
 }
 

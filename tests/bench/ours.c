@@ -74,6 +74,28 @@ void bench_ours_get(void *ctx, uint64_t ops)
 	}
 }
 
+static int load_nothing(struct larder_load *load, void *ctx)
+{
+	(void)load;
+	(void)ctx;
+	return LARDER_LOAD_FAILED;
+}
+
+void bench_ours_get_or_set(void *ctx, uint64_t ops)
+{
+	static const struct larder_loading loading = { sizeof(loading), 0, 0, load_nothing, NULL, NULL };
+	struct bench_ours *ours = ctx;
+	struct larder_value value;
+	char name[BENCH_NAME];
+
+	while (ops-- > 0) {
+		bench_name(bench_draw_next(ours->draw), name);
+		bench_must(larder_get_or_set(ours->tenant, BENCH_SPACE, name, sizeof(name), &loading, NULL, &value) == 0, "larder_get_or_set");
+		bench_use(value.data);
+		larder_value_free(&value);
+	}
+}
+
 void bench_ours_get_into(void *ctx, uint64_t ops)
 {
 	struct bench_ours *ours = ctx;
