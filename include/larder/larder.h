@@ -543,8 +543,8 @@ LARDER_API LARDER_CHECK int larder_load_renew(struct larder_load *load, uint32_t
  *
  * ctx        given to the loader. With LARDER_LOAD_ANY_THREAD and ctx_size 0 it must live until the cache is closed
  * ctx_size   0, or so many bytes of ctx are copied for a load that runs later, up to 4096
- * ret_lease  NULL, or where the lease of a stale value goes, for a caller that fills after its response: written NULL unless it is given one. Not used
- *            where larder's own thread refreshes
+ * ret_lease  NULL, or where the lease of a stale value goes, or of a fresh one that is due early, for a caller that fills after its response: written NULL
+ *            unless it is given one, which can be after LARDER_STALE and after 0. Not used where larder's own thread refreshes
  */
 struct larder_loading {
 	size_t size;
