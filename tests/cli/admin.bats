@@ -36,6 +36,24 @@ damage() {
 	equal "$(entries)" 0
 }
 
+@test "clear what was stored under a tag" {
+	larder set --tags user-1,plan-a acme named tagged value
+	larder set --tags user-2 acme named other value
+	larder set acme named plain value
+	exits 0 larder clear --tags nobody acme
+	exits 0 larder get acme named tagged
+	exits 0 larder clear --tags plan-a,plan-b acme
+	equal "$output" ""
+	exits 1 larder get acme named tagged
+	exits 0 larder get acme named other
+	exits 0 larder get acme named plain
+	larder set --tags user-1 acme named tagged again
+	exits 0 larder get acme named tagged
+	exits 2 larder clear --tags a --all
+	exits 2 larder clear --tags a acme named
+	exits 2 larder clear --tags 'a b' acme
+}
+
 @test "what is set after a clear is there" {
 	fill
 	larder clear --all

@@ -39,6 +39,24 @@ int target_name(struct cli *cli, const char *argument, int hex, struct target_na
 	return name->owned ? CLI_DONE : cli_usage(cli, "--hex: '%s' is not hex", argument);
 }
 
+int target_tags(struct cli *cli, const char *list, struct target_tags *tags)
+{
+	char *rest, *tag;
+
+	memset(tags, 0, sizeof *tags);
+	if (!list)
+		return CLI_DONE;
+	tags->owned = rest = strdup(list);
+	if (!rest)
+		return cli_failed("--tags", LARDER_E_NOMEM);
+	while ((tag = strsep(&rest, ",")) != NULL) {
+		if (tags->count == LARDER_ENTRY_TAGS_MAX)
+			return cli_usage(cli, "--tags: at most %d", LARDER_ENTRY_TAGS_MAX);
+		tags->tag[tags->count++] = tag;
+	}
+	return CLI_DONE;
+}
+
 static int on_setting(void *ctx, const struct larder_setting *setting)
 {
 	if (setting->name && setting->type && strcmp(setting->name, "LARDER_L2_URL") == 0)

@@ -25,7 +25,6 @@ struct set {
 	int hex, add, absent;
 	int64_t wait_ms;
 	const char *hard_end, *tags;
-	const char *tag[LARDER_ENTRY_TAGS_MAX];
 	uint64_t flags;
 	struct larder_store store;
 };
@@ -66,26 +65,6 @@ static int read_stdin(struct bytes *bytes)
 	}
 }
 
-/* A list with commas, cut in place. Its tags are the library's to judge. */
-static int take_tags(struct cli *cli, struct set *set, struct bytes *list)
-{
-	char *rest, *tag;
-
-	if (!set->tags)
-		return CLI_DONE;
-	rest = strdup(set->tags);
-	if (!rest)
-		return cli_failed("set", LARDER_E_NOMEM);
-	list->data = (unsigned char *)rest;
-	while ((tag = strsep(&rest, ",")) != NULL) {
-		if (set->store.tag_count == LARDER_ENTRY_TAGS_MAX)
-			return cli_usage(cli, "--tags: at most %d, and at most LARDER_TAGS_MAX", LARDER_ENTRY_TAGS_MAX);
-		set->tag[set->store.tag_count++] = tag;
-	}
-	set->store.tags = set->tag;
-	return CLI_DONE;
-}
-
 /* What the options say about times and flags, checked before anything is read or opened. */
 static int prepare(struct cli *cli, struct set *set)
 {
@@ -110,11 +89,14 @@ static int store(struct target *target, const struct set *set, const struct targ
 
 static int run(struct cli *cli, struct set *set, struct target *target)
 {
-	struct bytes input = { 0 }, value = { 0 }, tags = { 0 };
+	struct bytes input = { 0 }, value = { 0 };
+	struct target_tags tags = { 0 };
 	struct target_name name = { 0 };
 	int code = prepare(cli, set);
 	if (code == CLI_DONE)
-		code = take_tags(cli, set, &tags);
+		code = target_tags(cli, set->tags, &tags);
+	set->store.tags = tags.tag;
+	set->store.tag_count = tags.count;
 	if (code == CLI_DONE)
 		code = target_name(cli, cli->args[2], set->hex, &name);
 	/* Opened first: who has no cache need not type a value. */
@@ -128,7 +110,7 @@ static int run(struct cli *cli, struct set *set, struct target *target)
 	}
 	if (code == CLI_DONE)
 		code = target_report(cli, "set", store(target, set, &name, &value));
-	free(tags.data);
+	free(tags.owned);
 	free(input.data);
 	free(name.owned);
 	return code;
