@@ -237,6 +237,12 @@ struct ld_pressure {
 /** row: whose quota is looked at, or NULL; more_b: bytes about to be added to it. */
 void ld_pressure_now(const struct ld_store *store, const struct ld_tenant_row *row, uint64_t more_b, struct ld_pressure *ret_pressure);
 
+/* ---- the fence of fills; l1/fence.c ---- */
+
+/** Has the fill's look-up seen everything that was done to the key? at: its key in the store; row: what is there, or NULL. 1 or 0. */
+int ld_fence_admits(struct ld_write *write, const struct ld_key *key, const struct ld_put *put, const struct ld_seen *seen, const MDB_val *at,
+    const MDB_val *row);
+
 /* ---- the outbox, in the transaction of whoever writes; l1/outbox.c ---- */
 
 /** A row as it is stored, under the key of the entry. 80 bytes. */

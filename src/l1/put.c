@@ -5,20 +5,7 @@
  * A set that cannot commit raises its key's barrier (l1/write.c) before it returns. An add and a fill raise none: they promise to change nothing when they
  * fail.
  *
- * A fill stores what somebody fetched after a look-up that found nothing; F is the fill, L its look-up, W a write of the key, and each write raises
- * the key's stamp to its own sequence:
- *
- *   W commits before L notes what has ended     L sees W's entry or row, and does not ask; if it is gone again, L2 has been told W before L asks.
- *   W begins after L noted                      W's sequence is above what L noted, and so is the stamp: F is discarded, whether W is committed, or killed,
- *                                               or fails.
- *   W cannot get the gate, while F is inside    W raises the stamp past what has begun, then the barrier to what has begun: either F sees the stamp,
- *                                               or F's own sequence is not above the barrier, and what it stores is hidden.
- *   W's row is pending                          F is discarded, for L2 was asked before it knew W; unless F is a loader's and L saw W.
- *   a clear                                     its word in the segment is above what L noted. Of clears that may be forgotten by now, the highest sequence
- *                                               is remembered.
- *   a tag of what F stores is invalidated       the same: the tag's word, which is never forgotten. L need not know the tags: they come with the value.
- *   another fill came first                     its entry has a sequence above what L noted: F is discarded, for it may have asked before the other one.
- *   the store or the segment was made anew      what L noted is of another generation, or of another segment.
+ * A fill stores what somebody fetched after a look-up that found nothing, unless something newer was written since: that is the fence (l1/fence.c).
  *
  * Killed before the commit: as if the call had never been made, and it never returned. Killed after it: the value is stored, the mirrors are one
  * transaction old.
@@ -148,35 +135,6 @@ static int tell(struct ld_write *write, const struct item *item)
 	return ld_outbox_tell(write, item->put->absent ? &nothing : &value);
 }
 
-/* Has the fill's look-up seen everything that was done to the key, and is it told? row NULL: there is none. In its transaction, so that whoever begins
- * later comes after it. */
-static int is_new_enough(struct ld_write *write, const struct item *item, const MDB_val *key, const MDB_val *row)
-{
-	struct ld_store *store = write->store;
-	const struct ld_seg_header *h = store->seg.h;
-	const struct ld_key *of = item->key;
-	uint64_t seen = item->seen->seq;
-	struct ld_pending pending;
-	struct ld_hidden hidden;
-	struct ld_entry entry;
-	int rc;
-
-	if (item->seen->segment != h->made_ms || seen >> 48 != store->env.generation || atomic_load(&h->file_generation) != store->env.generation)
-		return 0;
-	/* The sequence of this transaction is written, then the marks are read: pairs with ld_seq_raise_past(). */
-	atomic_thread_fence(memory_order_seq_cst);
-	hidden = ld_hidden_of(&store->seg, ld_tenant_of(store, of), of->scope_tag, of->digest);
-	if (atomic_load(ld_barrier_of(store->seg.stamps, of->digest)) > seen || hidden.cleared > seen || atomic_load(&h->clears_forgotten) > seen)
-		return 0;
-	for (unsigned i = 0; i < item->put->tag_count; i++)
-		if (ld_tag_cleared(&store->seg, item->put->tags[i]) > seen)
-			return 0;
-	if (row && ld_entry_decode(row->mv_data, row->mv_size, &entry) == 0 && entry.head.seq > seen)
-		return 0;
-	rc = ld_pending_find(store, write->txn, key, &pending);
-	return rc == LARDER_MISS || (rc == 0 && item->put->loaded && pending.seq <= seen);
-}
-
 /* May it be stored over this row, which may be none? 0 or LARDER_EXISTS. */
 static int may_replace(struct ld_write *write, const struct item *item, const MDB_val *key, const MDB_val *row)
 {
@@ -184,7 +142,7 @@ static int may_replace(struct ld_write *write, const struct item *item, const MD
 		return LARDER_EXISTS;
 	if (!item->seen)
 		return 0;
-	if (!is_new_enough(write, item, key, row))
+	if (!ld_fence_admits(write, item->key, item->put, item->seen, key, row))
 		return LARDER_EXISTS;
 	LD_POINT(fill_admitted);
 	return 0;

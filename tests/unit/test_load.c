@@ -325,6 +325,29 @@ static void test_a_write_during_a_load_wins(void **state)
 	}
 }
 
+static void invalidate_meanwhile(struct source *source)
+{
+	assert_int_equal(larder_invalidate_tags(source->box->tenant, (const char *const[]){ "user-1" }, 1, NULL), 0);
+}
+
+static void test_the_old_tags_count_too(void **state)
+{
+	struct box *box = *state;
+	struct larder_store store = LARDER_STORE_INIT;
+	struct source source = source_of(box, "of before");
+
+	NEEDS_CLOCK(box);
+	box_open(box, (const char *const[]){ "TTL=10s", "STALE=1h", NULL });
+	store.tags = (const char *const[]){ "user-1" };
+	store.tag_count = 1;
+	assert_int_equal(larder_set(box->tenant, BOX_SPACE, "k", 1, "old", 3, &store, NULL), 0);
+	shift(box, 20000);
+	/* The loader gives no tags; what it read is from before the invalidation all the same. */
+	source.meanwhile = invalidate_meanwhile;
+	assert_int_equal(gives(&source, "k", "of before", LARDER_FROM_LOADER, NULL), 0);
+	assert_true(box_gives(box, "k", LARDER_MISS, NULL));
+}
+
 static void test_a_refresh_discarded_again_and_again(void **state)
 {
 	struct box *box = *state;
@@ -681,7 +704,7 @@ int main(void)
 		ROW(test_a_missing_value_is_loaded_once_and_kept), ROW(test_not_found_is_remembered), ROW(test_a_failure_is_throttled_and_then_tried_again),
 		ROW(test_a_loader_that_says_nothing_sensible_has_failed), ROW(test_what_must_not_be_stored_is_given_out), ROW(test_the_loader_chooses_times),
 		ROW(test_a_loader_slower_than_the_ttl), ROW(test_unchanged_renews_the_old_value), ROW(test_a_failed_refresh_leaves_the_stale_value),
-		ROW(test_stale_if_error), ROW(test_a_write_during_a_load_wins), ROW(test_a_refresh_discarded_again_and_again),
+		ROW(test_stale_if_error), ROW(test_a_write_during_a_load_wins), ROW(test_the_old_tags_count_too), ROW(test_a_refresh_discarded_again_and_again),
 		ROW(test_the_stale_window_ends_during_a_refresh), ROW(test_an_explicit_lease_keeps_others_away_until_it_is_filled),
 		ROW(test_a_dropped_lease_is_free_at_once_and_a_failed_one_is_throttled),
 		ROW(test_a_lease_ends_by_itself_and_its_fill_is_stored_all_the_same), ROW(test_a_fill_after_a_write_is_discarded),
