@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A history of calls of several processes around one cache and one L2, checked as it is made: gets of all kinds, loads, leases, fills, sets, adds, deletes, clears,
+ * invalidations by tag, touches, and the telling of L2, with budgets long and short; processes killed and stopped at every fault point on their way and at
+ * random moments; clocks that jump, so that TTLs, windows, hard ends, leases and back-offs are over; an L2 that is slow, fails, loses answers, and
+ * carries out what the dead have sent.
+ *
+ * What is guaranteed, on one host (the processes that share a directory):
+ *
+ *   1. When a set, set_absent, delete, delete_many, clear or tag invalidation has returned, no call that begins afterwards, in any process, gives out a value
+ *      of the keys concerned that was older: out of the store, out of L2, stale, in its error window, out of a fill that was under way, or as "not
+ *      found". That holds for LARDER_UNAVAILABLE of a set and for LARDER_E_BUSY, _FULL and _IO of the others too, but not for an add that has not stored.
+ *   2. "Older" is what was written by a call that had returned before the write began, or was given by a loader that asked its source before. What calls that
+ *      overlap have written may be found in either order. A loader that asks afterwards gives what it finds; the caller of a loader is given what that
+ *      loader gave, though it be discarded for everybody else.
+ *   3. A call that was killed has come to pass or not. Once anybody was given what it wrote, no later call is given what was before it.
+ *   4. All of this whoever is killed or stopped, and wherever.
+ *   5. Nothing is promised of being found: any call may miss.
+ *
+ * Across hosts: what one host has written is in L2 when its outbox has told it, and the others find it there when what they have themselves is over: so a host
+ * may give out what another one has overwritten or deleted for at most its own TTL and windows, after L2 has been told. Clears and invalidations by tag are
+ * not told to other hosts. Writes of one key by two hosts are kept by L2 in the order in which it carries them out.
+ *
+ * What it rests on: L2 carries out a request within the drainer's limit of time of having received it, and none twice that has the same Idempotency-Key; the wall
+ * clock is not set back by more than LARDER_L2_SKEW_MS; the segment stays. Left out: LARDER_CALL_THIS_TIER, which tells L2 nothing. A drainer that is stopped
+ * just between its look at the clock and the system call that sends, for longer than its limit: see l1/drain.c.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "history.h"
+#include "history_calls.h"
+#include "lib/team.h"
+
+enum { REACH_MS = 150, JUMP_MAX_MS = 2500, POINTS_AT_ONCE = 3 };
+
+/* Not on the way of these calls: making a cache, and limits. All others are killed at; a new one is too. */
+static const enum ld_fault_point elsewhere[] = { LD_FAULT_none, LD_FAULT_process_page, LD_FAULT_key_random, LD_FAULT_seg_made_file, LD_FAULT_seg_allocate,
+	LD_FAULT_seg_before_rename, LD_FAULT_seg_after_rename, LD_FAULT_store_made_files, LD_FAULT_store_made_tables, LD_FAULT_store_made,
+	LD_FAULT_store_remade, LD_FAULT_limit_frozen, LD_FAULT_limit_named, LD_FAULT_limit_charged, LD_FAULT_limit_between };
+
+/* Reached in every run. */
+static const enum ld_fault_point certain[] = { LD_FAULT_get_mid_copy, LD_FAULT_gate_taken, LD_FAULT_txn_begin, LD_FAULT_set_old_removed, LD_FAULT_set_row_put,
+	LD_FAULT_set_chunks_put, LD_FAULT_delete_removed, LD_FAULT_txn_commit, LD_FAULT_txn_committed, LD_FAULT_gate_leaving, LD_FAULT_outbox_row_put,
+	LD_FAULT_outbox_counted, LD_FAULT_stamp_raised, LD_FAULT_fill_admitted, LD_FAULT_fill_taken, LD_FAULT_fill_loaded, LD_FAULT_fill_stored,
+	LD_FAULT_lease_seen, LD_FAULT_lease_held, LD_FAULT_lease_ended };
+
+static struct history_counts *counts;
+static struct history_l2 *l2;
+static larder *cache;
+static pid_t pids[HISTORY_WORKERS];
+static unsigned indices[HISTORY_WORKERS];
+static uint64_t kills, stops, jumps, outages, acted[LD_FAULT_POINTS];
+
+static void work(void *arg)
+{
+	history_work(cache, *(unsigned *)arg, counts);
+}
+
+static void start_worker(unsigned i)
+{
+	indices[i] = i;
+	pids[i] = team_start(work, &indices[i]);
+}
+
+/* Whoever is dead by now is replaced. Returns how many had been killed; one that ended otherwise has found something. */
+static unsigned replace_dead(void)
+{
+	unsigned killed = 0;
+
+	for (unsigned i = 0; i < HISTORY_WORKERS; i++) {
+		int status;
+
+		if (waitpid(pids[i], &status, WNOHANG) != pids[i])
+			continue;
+		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+			TEAM_FAIL("a worker ended with status %x", (unsigned)status);
+		history_died(i);
+		killed++;
+		start_worker(i);
+	}
+	kills += killed;
+	return killed;
+}
+
+static unsigned luck(uint64_t *random, unsigned of)
+{
+	return (unsigned)(team_random(random) >> 33) % of;
+}
+
+static void let_run(unsigned us)
+{
+	int64_t until_us = team_now_us() + us;
+
+	while (team_now_us() < until_us) {
+		replace_dead();
+		team_pause();
+	}
+}
+
+static void kill_someone(uint64_t *random)
+{
+	kill(pids[luck(random, HISTORY_WORKERS)], SIGKILL);
+	TEAM_CHECK(TEAM_POLL(TEAM_DEADLINE_MS, replace_dead() > 0));
+}
+
+/* ---- at the fault points ---- */
+
+static int is_elsewhere(unsigned point)
+{
+	for (unsigned i = 0; i < sizeof(elsewhere) / sizeof(*elsewhere); i++)
+		if (elsewhere[i] == point)
+			return 1;
+	return 0;
+}
+
+static enum ld_fault_point some_point(uint64_t *random)
+{
+	unsigned point;
+
+	do
+		point = luck(random, LD_FAULT_POINTS);
+	while (is_elsewhere(point));
+	return (enum ld_fault_point)point;
+}
+
+static int has_acted(enum ld_fault_point point)
+{
+	if (atomic_load(&team_plan()->acted) == 0)
+		return 0;
+	acted[point]++;
+	return 1;
+}
+
+static void kill_at(enum ld_fault_point point, uint64_t *random, int64_t wait_ms)
+{
+	/* Some are passed only by a process that attaches. */
+	int attaches = point == LD_FAULT_slot_locked || point == LD_FAULT_slot_new_incarnation || point == LD_FAULT_store_opening || point == LD_FAULT_first_read;
+
+	team_arm(point, LD_FAULT_KILL, 0, attaches ? 1 : 1 + (int64_t)luck(random, 4));
+	if (attaches)
+		kill_someone(random);
+	if (TEAM_POLL(wait_ms, (replace_dead(), atomic_load(&team_plan()->acted) > 0)))
+		TEAM_POLL(1000, replace_dead() > 0);
+	has_acted(point);
+	team_disarm();
+}
+
+/* Stopped for a while, then it goes on, or is killed. Others cannot get in meanwhile, if it has the gate. */
+static void stop_at(enum ld_fault_point point, uint64_t *random)
+{
+	team_arm(point, LD_FAULT_STOP, 0, 1 + (int64_t)luck(random, 4));
+	if (TEAM_POLL(REACH_MS, (replace_dead(), atomic_load(&team_plan()->acted) > 0))) {
+		let_run(1000 + luck(random, 60000));
+		stops++;
+	}
+	has_acted(point);
+	team_disarm();
+	for (unsigned i = 0; i < HISTORY_WORKERS; i++) {
+		if (!team_is_stopped(pids[i]))
+			continue;
+		kill(pids[i], luck(random, 2) ? SIGCONT : SIGKILL);
+		/* One that is killed is dead when it has been waited for. */
+		team_pause();
+	}
+	replace_dead();
+}
+
+/* ---- clocks, and L2 ---- */
+
+/* While nobody runs, and nothing is on its way: what is sent before a jump does not arrive after it. */
+static void jump(uint64_t *random)
+{
+	int64_t by_ms = 1 + (int64_t)luck(random, luck(random, 3) ? JUMP_MAX_MS : 50);
+
+	for (unsigned i = 0; i < HISTORY_WORKERS; i++)
+		kill(pids[i], SIGSTOP);
+	for (unsigned i = 0; i < HISTORY_WORKERS; i++)
+		TEAM_CHECK(TEAM_POLL(TEAM_DEADLINE_MS, team_is_stopped(pids[i]) || team_has_ended(pids[i])));
+	history_l2_settle();
+	atomic_fetch_add(&team_plan()->boot_shift_ms, by_ms);
+	atomic_fetch_add(&team_plan()->wall_shift_ms, by_ms);
+	for (unsigned i = 0; i < HISTORY_WORKERS; i++)
+		kill(pids[i], SIGCONT);
+	jumps++;
+}
+
+static void turn_l2(uint64_t *random)
+{
+	int was = atomic_load(&l2->mode);
+
+	atomic_store(&l2->mode, was != L2_GOOD ? L2_GOOD : 1 + (int)luck(random, L2_MODES - 1));
+	outages += was == L2_GOOD;
+}
+
+static void disturb(uint64_t *random)
+{
+	unsigned what = luck(random, 100);
+
+	if (what < 25)
+		kill_at(some_point(random), random, REACH_MS);
+	else if (what < 45)
+		stop_at(some_point(random), random);
+	else if (what < 60)
+		kill_someone(random);
+	else if (what < 90)
+		jump(random);
+	else if (what < 94 || atomic_load(&l2->mode) != L2_GOOD)
+		turn_l2(random);
+	let_run(luck(random, luck(random, 4) ? 6000 : 60000));
+}
+
+/* ---- the test ---- */
+
+static void print_counts(double seconds)
+{
+	print_message("# %.1f s: %llu kills, %llu stops, %llu jumps, %llu outages; given %llu from L1, %llu from L2, %llu from loaders, of them %llu stale, %llu absent; "
+	    "%llu nothing; %llu loads, %llu leases filled, %llu not; %llu writes, %llu not done; %llu clears, %llu tags\n", seconds, (unsigned long long)kills,
+	    (unsigned long long)stops, (unsigned long long)jumps, (unsigned long long)outages, (unsigned long long)counts->from_l1,
+	    (unsigned long long)counts->from_l2, (unsigned long long)counts->from_loader, (unsigned long long)counts->stale,
+	    (unsigned long long)counts->absent, (unsigned long long)counts->nothing, (unsigned long long)counts->loads, (unsigned long long)counts->fills,
+	    (unsigned long long)counts->unfilled, (unsigned long long)counts->writes, (unsigned long long)counts->undone,
+	    (unsigned long long)counts->clears, (unsigned long long)counts->invalidations);
+	print_message("# L2: %llu gets, %llu hits, %llu renewed, %llu puts, %llu deletes, %llu repeated, %llu lost, %llu refused\n", (unsigned long long)l2->gets,
+	    (unsigned long long)l2->hits, (unsigned long long)l2->same, (unsigned long long)l2->puts, (unsigned long long)l2->deletes,
+	    (unsigned long long)l2->repeated, (unsigned long long)l2->lost, (unsigned long long)l2->refused);
+	print_message("# not reached:");
+	for (unsigned point = 0; point < LD_FAULT_POINTS; point++)
+		if (!is_elsewhere(point) && acted[point] == 0)
+			print_message(" %s", ld_fault_name((enum ld_fault_point)point));
+	print_message("\n");
+}
+
+static void make_history(const char *codec, int64_t time_ms)
+{
+	uint64_t random = team_seed();
+	int64_t began_ms = team_now_ms();
+	char url[80];
+
+	kills = stops = jumps = outages = 0;
+	memset(acted, 0, sizeof(acted));
+	counts = team_share(sizeof(*counts));
+	history_make();
+	team_plan();
+	l2 = history_l2_start(url, sizeof(url));
+	cache = team_open(team_directory(), "SIZE=4M", "WORKERS=32", "TENANTS=16", "SWEEP_MS=100", "WRITE_WAIT_MS=10", "TTL=400ms", "STALE=300ms", "STALE_IF_ERROR=1s",
+	    "TTL_JITTER=20", "L2_TTL=30s", "L2_SKEW_MS=0", "L2_TTL_MAX=60s", "LEASE_MS=60ms", "FAIL_THROTTLE_MS=20ms", "FILL_WAIT_MS=50ms", "L2_GET_MS=100ms",
+	    "BREAKER_OPEN_MS=40ms", "BREAKER_OPEN_MAX_MS=300ms", "OUTBOX_AGE=3s", url, codec, NULL);
+	for (unsigned i = 0; i < HISTORY_WORKERS; i++)
+		start_worker(i);
+	for (unsigned point = 0; point < LD_FAULT_POINTS; point++)
+		if (!is_elsewhere(point))
+			kill_at((enum ld_fault_point)point, &random, REACH_MS);
+	while (team_now_ms() - began_ms < time_ms)
+		disturb(&random);
+	atomic_store(&l2->mode, L2_GOOD);
+	atomic_store(&counts->stop, 1);
+	for (unsigned i = 0; i < HISTORY_WORKERS; i++)
+		team_join(pids[i]);
+	print_counts((double)(team_now_ms() - began_ms) / 1000);
+	history_l2_stop();
+	larder_close(cache);
+	history_free();
+	/* It was at work, and everything came to pass. */
+	assert_true(counts->from_l1 > 500 && counts->from_l2 > 20 && counts->from_loader > 100 && counts->stale > 20 && counts->absent > 10);
+	assert_true(counts->writes > 500 && counts->undone > 10 && counts->fills > 10 && counts->clears > 5 && counts->invalidations > 10);
+	assert_true(kills > 20 && stops > 2 && jumps > 5);
+	for (unsigned i = 0; i < sizeof(certain) / sizeof(*certain); i++)
+		if (acted[certain[i]] == 0)
+			fail_msg("point %s was not reached", ld_fault_name(certain[i]));
+	team_unshare(counts, sizeof(*counts));
+}
+
+static void test_history_over_json(void **state)
+{
+	(void)state;
+	make_history("L2_CODEC=json", (int64_t)team_size(7000, 180000));
+}
+
+static void test_history_over_raw(void **state)
+{
+	(void)state;
+	make_history("L2_CODEC=raw", (int64_t)team_size(7000, 180000));
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_history_over_json),
+		cmocka_unit_test(test_history_over_raw),
+	};
+
+	team_begin(argc, argv);
+	return cmocka_run_group_tests_name("history", tests, NULL, NULL);
+}
