@@ -7,6 +7,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -14,11 +15,13 @@
 #include "lib/team.h"
 
 /* As many versions back as anybody may still be given; what is older is wrong in any case. */
-enum { RING = 1 << 15 };
+enum { RING = 1 << 15, KILLED = 1000 };
 
 struct version {
 	_Atomic uint64_t number;        /* written last */
 	_Atomic uint64_t begun, ended;  /* ended 0 = under way, or nobody knows */
+	_Atomic(const char *) call;     /* for the message, as what follows */
+	_Atomic int result, worker;
 };
 
 struct key {
@@ -74,7 +77,7 @@ uint64_t history_source(unsigned key)
 
 /* ---- writes ---- */
 
-void history_write(unsigned worker, unsigned keys, uint64_t *ret_versions)
+void history_write(unsigned worker, const char *call, unsigned keys, uint64_t *ret_versions)
 {
 	struct under_way *write = &history->under_way[worker];
 
@@ -92,6 +95,9 @@ void history_write(unsigned worker, unsigned keys, uint64_t *ret_versions)
 		version = &history->keys[key].versions[number % RING];
 		atomic_store(&version->ended, 0);
 		atomic_store(&version->begun, write->begun);
+		atomic_store(&version->call, call);
+		atomic_store(&version->result, KILLED);
+		atomic_store(&version->worker, (int)worker);
 		atomic_store(&version->number, number);
 		atomic_store(&write->versions[key], number);
 		ret_versions[key] = number;
@@ -99,23 +105,25 @@ void history_write(unsigned worker, unsigned keys, uint64_t *ret_versions)
 }
 
 /* Its versions are over. */
-static void end(struct under_way *write)
+static void end(struct under_way *write, int result)
 {
 	uint64_t now = stamp();
 
 	for (unsigned key = 0; key < HISTORY_KEYS; key++) {
 		uint64_t number = atomic_load(&write->versions[key]);
 
-		if (atomic_load(&write->keys) >> key & 1 && number != 0)
-			atomic_store(&history->keys[key].versions[number % RING].ended, now);
+		if (!(atomic_load(&write->keys) >> key & 1) || number == 0)
+			continue;
+		atomic_store(&history->keys[key].versions[number % RING].result, result);
+		atomic_store(&history->keys[key].versions[number % RING].ended, now);
 	}
 }
 
-void history_wrote(unsigned worker, unsigned promised)
+void history_wrote(unsigned worker, unsigned promised, int result)
 {
 	struct under_way *write = &history->under_way[worker];
 
-	end(write);
+	end(write, result);
 	for (unsigned key = 0; key < HISTORY_KEYS; key++)
 		if (promised >> key & 1 && lift(&history->keys[key].floor, write->begun))
 			atomic_store(&history->keys[key].floor_version, atomic_load(&write->versions[key]));
@@ -124,7 +132,7 @@ void history_wrote(unsigned worker, unsigned promised)
 
 void history_died(unsigned worker)
 {
-	end(&history->under_way[worker]);
+	end(&history->under_way[worker], KILLED);
 	atomic_store(&history->under_way[worker].keys, 0);
 }
 
@@ -135,32 +143,51 @@ struct history_read history_read(unsigned key)
 	return (struct history_read){ atomic_load(&history->keys[key].floor), atomic_load(&history->keys[key].shown) };
 }
 
-void history_was_given(unsigned key, const struct history_read *read, uint64_t number, int in_tier, const char *call)
+static void describe(const struct key *of, uint64_t number, char *text, size_t size)
+{
+	const struct version *version = &of->versions[number % RING];
+	const char *call = atomic_load(&version->call);
+	int result = atomic_load(&version->result);
+
+	snprintf(text, size, "%llu (%s of worker %d, %s, from %llu to %llu)", (unsigned long long)number, number && call ? call : "nothing",
+	    atomic_load(&version->worker), result == KILLED ? "killed, or under way" : larder_result_name(result), (unsigned long long)atomic_load(&version->begun),
+	    (unsigned long long)atomic_load(&version->ended));
+}
+
+/* The last versions too, for whoever is to find out why. */
+static void violated(unsigned key, uint64_t number, const struct larder_value *value, const char *call, const char *why, uint64_t bound, uint64_t bound_version)
+{
+	const struct key *of = &history->keys[key];
+	uint64_t newest = atomic_load(&of->source);
+	char text[3][160];
+
+	describe(of, number, text[0], sizeof(text[0]));
+	describe(of, bound_version, text[1], sizeof(text[1]));
+	describe(of, newest, text[2], sizeof(text[2]));
+	TEAM_FAIL("key %u: %s gave version %s: %s at %llu, which is now version %s; newest %s; source %d, state %d, age %lld ms, fresh for %lld ms", key, call, text[0],
+	    why, (unsigned long long)bound, text[1], text[2], value->source, value->state, (long long)value->age_ms, (long long)value->fresh_ms);
+}
+
+void history_was_given(unsigned key, const struct history_read *read, uint64_t number, const struct larder_value *value, const char *call)
 {
 	struct key *of = &history->keys[key];
 	struct version *version = &of->versions[number % RING];
 	uint64_t is = atomic_load(&version->number), ended = atomic_load(&version->ended), begun = atomic_load(&version->begun);
+	uint64_t floor_version = atomic_load(&of->floor_version), shown_version = atomic_load(&of->shown_version);
 
 	if (number == 0) {
 		/* Nobody has written it; it was true until the first write began. */
 		is = 0;
 		ended = 1;
 	}
-	if (number > atomic_load(&of->source))
-		TEAM_FAIL("key %u: %s gave version %llu, which does not exist", key, call, (unsigned long long)number);
-	if (is > number)
-		TEAM_FAIL("key %u: %s gave version %llu, the newest is %llu", key, call, (unsigned long long)number,
-		    (unsigned long long)atomic_load(&of->source));
+	if (number > atomic_load(&of->source) || is > number)
+		violated(key, number, value, call, "it does not exist, or no more", 0, 0);
 	if (is < number)
 		return;
 	if (ended != 0 && ended < read->floor)
-		TEAM_FAIL("key %u: %s gave version %llu, written before %llu; a write that began at %llu had completed (version %llu now)", key, call,
-		    (unsigned long long)number, (unsigned long long)ended, (unsigned long long)read->floor,
-		    (unsigned long long)atomic_load(&of->floor_version));
+		violated(key, number, value, call, "a write had completed that began", read->floor, floor_version);
 	if (ended != 0 && ended < read->shown)
-		TEAM_FAIL("key %u: %s gave version %llu, written before %llu; one that was begun at %llu had been given out (version %llu now)", key, call,
-		    (unsigned long long)number, (unsigned long long)ended, (unsigned long long)read->shown,
-		    (unsigned long long)atomic_load(&of->shown_version));
-	if (in_tier && number != 0 && lift(&of->shown, begun))
+		violated(key, number, value, call, "what had been given out already was begun", read->shown, shown_version);
+	if (value->source != LARDER_FROM_LOADER && number != 0 && lift(&of->shown, begun))
 		atomic_store(&of->shown_version, number);
 }

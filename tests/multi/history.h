@@ -20,6 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <larder/larder.h>
+
 enum { HISTORY_KEYS = 8, HISTORY_WORKERS = 6 };
 
 /** Before the fork; history_free() after all have ended. */
@@ -30,12 +32,12 @@ void history_free(void);
 uint64_t history_source(unsigned key);
 
 /**
- * A write of the keys whose bits are in `keys` begins: their sources are advanced. ret_versions: of HISTORY_KEYS, written for those keys. One at a time in a
- * worker.
+ * A write of the keys whose bits are in `keys` begins: their sources are advanced. call: a literal, for the message. ret_versions: of HISTORY_KEYS, written
+ * for those keys. One at a time in a worker.
  */
-void history_write(unsigned worker, unsigned keys, uint64_t *ret_versions);
+void history_write(unsigned worker, const char *call, unsigned keys, uint64_t *ret_versions);
 /** It has returned. Those of `promised` are such that nothing older may be given out from now on. */
-void history_wrote(unsigned worker, unsigned promised);
+void history_wrote(unsigned worker, unsigned promised, int result);
 /** The worker is dead, and has been waited for. */
 void history_died(unsigned worker);
 
@@ -44,8 +46,8 @@ struct history_read {
 	uint64_t floor, shown;
 };
 struct history_read history_read(unsigned key);
-/** It was given this version; `call` says by what. Fails the test if it may not be. in_tier: it came out of a tier, not from a loader. */
-void history_was_given(unsigned key, const struct history_read *read, uint64_t version, int in_tier, const char *call);
+/** It was given this version; `call` says by what. Fails the test if it may not be. */
+void history_was_given(unsigned key, const struct history_read *read, uint64_t version, const struct larder_value *value, const char *call);
 
 /* ---- the second level ---- */
 

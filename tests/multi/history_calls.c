@@ -130,7 +130,7 @@ static void judge(unsigned key, const struct history_read *read, int rc, const s
 		atomic_fetch_add(&counts->stale, 1);
 	if (rc == LARDER_ABSENT)
 		atomic_fetch_add(&counts->absent, 1);
-	history_was_given(key, read, version, value->source != LARDER_FROM_LOADER, call);
+	history_was_given(key, read, version, value, call);
 }
 
 static void get_one(unsigned key)
@@ -289,10 +289,10 @@ static int is_undone(int rc)
 	return rc == LARDER_E_BUSY || rc == LARDER_E_FULL || rc == LARDER_E_IO;
 }
 
-static void wrote(unsigned promised, int undone)
+static void wrote(unsigned promised, int rc)
 {
-	history_wrote(worker.index, promised);
-	atomic_fetch_add(undone ? &counts->undone : &counts->writes, 1);
+	history_wrote(worker.index, promised, rc);
+	atomic_fetch_add(rc == 0 || rc == LARDER_MISS ? &counts->writes : &counts->undone, 1);
 }
 
 /* Stored or not, nothing older is given out. An add promises that only if it has stored. */
@@ -301,24 +301,24 @@ static void put_one(unsigned key, int only_new)
 	struct name name = name_of(key);
 	uint64_t versions[HISTORY_KEYS];
 	size_t len = sample_len(&worker.random, SAMPLE_MIN, VALUE_MAX);
+	int is_absent = !only_new && luck(6) == 0, rc;
 	struct larder_store store;
-	int rc;
 
-	history_write(worker.index, 1u << key, versions);
+	history_write(worker.index, only_new ? "an add" : is_absent ? "a set_absent" : "a set", 1u << key, versions);
 	store = some_store(key, versions[key], team_random(&worker.random) >> 8);
 	sample_fill(worker.value, len, key, versions[key]);
 	if (only_new) {
 		rc = larder_add(name.tenant, name.space, name.text, name.len, worker.value, len, &store, some_call());
 		TEAM_CHECK(rc == 0 || rc == LARDER_EXISTS || is_undone(rc));
-		wrote(rc == 0 ? 1u << key : 0, rc != 0);
+		wrote(rc == 0 ? 1u << key : 0, rc);
 		return;
 	}
-	if (luck(6) == 0)
+	if (is_absent)
 		rc = larder_set_absent(name.tenant, name.space, name.text, name.len, &store, some_call());
 	else
 		rc = larder_set(name.tenant, name.space, name.text, name.len, worker.value, len, &store, some_call());
 	TEAM_CHECK(rc == 0 || rc == LARDER_UNAVAILABLE);
-	wrote(1u << key, rc != 0);
+	wrote(1u << key, rc);
 }
 
 static void delete_one(unsigned key)
@@ -327,10 +327,10 @@ static void delete_one(unsigned key)
 	uint64_t versions[HISTORY_KEYS];
 	int rc;
 
-	history_write(worker.index, 1u << key, versions);
+	history_write(worker.index, "a delete", 1u << key, versions);
 	rc = larder_delete(name.tenant, name.space, name.text, name.len, some_call());
 	TEAM_CHECK(rc == 0 || rc == LARDER_MISS || is_undone(rc));
-	wrote(1u << key, rc < 0);
+	wrote(1u << key, rc);
 }
 
 static void delete_many(unsigned tenant)
@@ -349,10 +349,10 @@ static void delete_many(unsigned tenant)
 		used++;
 		keys |= 1u << key;
 	}
-	history_write(worker.index, keys, versions);
+	history_write(worker.index, "a delete of many", keys, versions);
 	rc = larder_delete_many(worker.tenants[tenant], items, used, some_call());
 	TEAM_CHECK(rc == 0 || is_undone(rc));
-	wrote(keys, rc != 0);
+	wrote(keys, rc);
 }
 
 static void clear_some(unsigned tenant)
@@ -361,7 +361,7 @@ static void clear_some(unsigned tenant)
 	unsigned keys = all ? ALL : keys_of(tenant, space, -1);
 	uint64_t versions[HISTORY_KEYS];
 
-	history_write(worker.index, keys, versions);
+	history_write(worker.index, all ? "a clear of all" : space < 0 ? "a clear of a tenant" : "a clear of a space", keys, versions);
 	if (all)
 		rc = larder_clear_all(worker.cache, some_call());
 	else if (space < 0)
@@ -369,7 +369,7 @@ static void clear_some(unsigned tenant)
 	else
 		rc = larder_clear_space(worker.tenants[tenant], spaces[space], some_call());
 	TEAM_CHECK(rc == 0 || is_undone(rc));
-	wrote(keys, rc != 0);
+	wrote(keys, rc);
 	atomic_fetch_add(&counts->clears, 1);
 }
 
@@ -379,10 +379,10 @@ static void invalidate(unsigned tenant)
 	uint64_t versions[HISTORY_KEYS];
 	int rc;
 
-	history_write(worker.index, keys, versions);
+	history_write(worker.index, "an invalidation", keys, versions);
 	rc = larder_invalidate_tags(worker.tenants[tenant], &tags[tag], 1, some_call());
 	TEAM_CHECK(rc == 0 || is_undone(rc));
-	wrote(keys, rc != 0);
+	wrote(keys, rc);
 	atomic_fetch_add(&counts->invalidations, 1);
 }
 
@@ -420,9 +420,9 @@ static void do_something(void)
 		void (*of_key)(unsigned key);
 		void (*of_tenant)(unsigned tenant);
 	} calls[] = {
-		{ 230, get_one, NULL }, { 60, get_into, NULL }, { 60, NULL, get_many }, { 250, get_or_set, NULL }, { 60, try_lease, NULL },
-		{ 60, delete_one, NULL }, { 12, NULL, delete_many }, { 4, NULL, clear_some }, { 12, NULL, invalidate },
-		{ 20, touch_one, NULL }, { 120, forget_one, NULL },
+		{ 300, get_one, NULL }, { 60, get_into, NULL }, { 60, NULL, get_many }, { 330, get_or_set, NULL }, { 60, try_lease, NULL },
+		{ 14, delete_one, NULL }, { 4, NULL, delete_many }, { 2, NULL, clear_some }, { 6, NULL, invalidate },
+		{ 10, touch_one, NULL }, { 60, forget_one, NULL },
 	};
 	unsigned what = luck(1000), key = luck(HISTORY_KEYS);
 
@@ -436,9 +436,9 @@ static void do_something(void)
 		}
 		what -= calls[i].share;
 	}
-	if (what < 85)
+	if (what < 60)
 		put_one(key, 0);
-	else if (what < 105)
+	else if (what < 80)
 		put_one(key, 1);
 	else
 		flush();
@@ -455,7 +455,6 @@ void history_work(larder *cache, unsigned index, struct history_counts *shared)
 	while (!atomic_load(&counts->stop)) {
 		do_something();
 		/* So few keys would always be changing. */
-		if (luck(4) == 0)
-			pause_us(luck(400));
+		pause_us(luck(1000));
 	}
 }

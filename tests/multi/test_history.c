@@ -41,7 +41,7 @@
 #include "history_calls.h"
 #include "lib/team.h"
 
-enum { REACH_MS = 150, JUMP_MAX_MS = 2500, POINTS_AT_ONCE = 3 };
+enum { REACH_MS = 80, JUMP_MAX_MS = 2500 };
 
 /* Not on the way of these calls: making a cache, and limits. All others are killed at; a new one is too. */
 static const enum ld_fault_point elsewhere[] = { LD_FAULT_none, LD_FAULT_process_page, LD_FAULT_key_random, LD_FAULT_seg_made_file, LD_FAULT_seg_allocate,
@@ -123,14 +123,24 @@ static int is_elsewhere(unsigned point)
 	return 0;
 }
 
-static enum ld_fault_point some_point(uint64_t *random)
+/* One after the other, in an order drawn by lot each time round. */
+static enum ld_fault_point next_point(uint64_t *random)
 {
-	unsigned point;
+	static unsigned order[LD_FAULT_POINTS], used, at;
 
-	do
-		point = luck(random, LD_FAULT_POINTS);
-	while (is_elsewhere(point));
-	return (enum ld_fault_point)point;
+	if (at == used) {
+		at = used = 0;
+		for (unsigned point = 0; point < LD_FAULT_POINTS; point++)
+			if (!is_elsewhere(point))
+				order[used++] = point;
+		for (unsigned i = used - 1; i > 0; i--) {
+			unsigned other = luck(random, i + 1), was = order[i];
+
+			order[i] = order[other];
+			order[other] = was;
+		}
+	}
+	return (enum ld_fault_point)order[at++];
 }
 
 static int has_acted(enum ld_fault_point point)
@@ -143,14 +153,19 @@ static int has_acted(enum ld_fault_point point)
 
 static void kill_at(enum ld_fault_point point, uint64_t *random, int64_t wait_ms)
 {
+	uint64_t before = kills;
 	/* Some are passed only by a process that attaches. */
 	int attaches = point == LD_FAULT_slot_locked || point == LD_FAULT_slot_new_incarnation || point == LD_FAULT_store_opening || point == LD_FAULT_first_read;
 
 	team_arm(point, LD_FAULT_KILL, 0, attaches ? 1 : 1 + (int64_t)luck(random, 4));
-	if (attaches)
+	if (attaches) {
 		kill_someone(random);
-	if (TEAM_POLL(wait_ms, (replace_dead(), atomic_load(&team_plan()->acted) > 0)))
-		TEAM_POLL(1000, replace_dead() > 0);
+		before++;
+	}
+	/* The pass that acts and the end of the process are two moments. */
+	TEAM_POLL(wait_ms, (replace_dead(), kills > before || atomic_load(&team_plan()->acted) > 0));
+	if (atomic_load(&team_plan()->acted) > 0)
+		TEAM_POLL(1000, (replace_dead(), kills > before));
 	has_acted(point);
 	team_disarm();
 }
@@ -206,17 +221,17 @@ static void disturb(uint64_t *random)
 {
 	unsigned what = luck(random, 100);
 
-	if (what < 25)
-		kill_at(some_point(random), random, REACH_MS);
-	else if (what < 45)
-		stop_at(some_point(random), random);
+	if (what < 40)
+		kill_at(next_point(random), random, REACH_MS);
+	else if (what < 55)
+		stop_at(next_point(random), random);
 	else if (what < 60)
 		kill_someone(random);
 	else if (what < 90)
 		jump(random);
 	else if (what < 94 || atomic_load(&l2->mode) != L2_GOOD)
 		turn_l2(random);
-	let_run(luck(random, luck(random, 4) ? 6000 : 60000));
+	let_run(luck(random, luck(random, 8) ? 6000 : 60000));
 }
 
 /* ---- the test ---- */
@@ -257,11 +272,11 @@ static void make_history(const char *codec, int64_t time_ms)
 	    "BREAKER_OPEN_MS=40ms", "BREAKER_OPEN_MAX_MS=300ms", "OUTBOX_AGE=3s", url, codec, NULL);
 	for (unsigned i = 0; i < HISTORY_WORKERS; i++)
 		start_worker(i);
-	for (unsigned point = 0; point < LD_FAULT_POINTS; point++)
-		if (!is_elsewhere(point))
-			kill_at((enum ld_fault_point)point, &random, REACH_MS);
 	while (team_now_ms() - began_ms < time_ms)
 		disturb(&random);
+	for (unsigned i = 0; i < sizeof(certain) / sizeof(*certain); i++)
+		if (acted[certain[i]] == 0)
+			kill_at(certain[i], &random, TEAM_DEADLINE_MS);
 	atomic_store(&l2->mode, L2_GOOD);
 	atomic_store(&counts->stop, 1);
 	for (unsigned i = 0; i < HISTORY_WORKERS; i++)
