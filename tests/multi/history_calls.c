@@ -408,7 +408,7 @@ static void forget_one(unsigned key)
 
 static void flush(void)
 {
-	int rc = larder_flush(worker.cache, luck(30));
+	int rc = larder_flush(worker.cache, luck(60));
 
 	TEAM_CHECK(rc == 0 || rc == LARDER_E_BUSY);
 }
@@ -420,7 +420,7 @@ static void do_something(void)
 		void (*of_key)(unsigned key);
 		void (*of_tenant)(unsigned tenant);
 	} calls[] = {
-		{ 300, get_one, NULL }, { 60, get_into, NULL }, { 60, NULL, get_many }, { 330, get_or_set, NULL }, { 60, try_lease, NULL },
+		{ 280, get_one, NULL }, { 60, get_into, NULL }, { 60, NULL, get_many }, { 330, get_or_set, NULL }, { 60, try_lease, NULL },
 		{ 14, delete_one, NULL }, { 4, NULL, delete_many }, { 2, NULL, clear_some }, { 6, NULL, invalidate },
 		{ 10, touch_one, NULL }, { 60, forget_one, NULL },
 	};
