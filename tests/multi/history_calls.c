@@ -183,7 +183,7 @@ struct order {
 
 static unsigned load_time(uint64_t lot)
 {
-	return lot % 50 == 0 ? (unsigned)(lot / 50 % 120000) : lot % 3 ? 0 : (unsigned)(lot / 50 % 3000);
+	return lot % 24 == 0 ? (unsigned)(lot / 50 % 100000) : lot % 3 ? 0 : (unsigned)(lot / 50 % 3000);
 }
 
 /* Slow before it asks the source, or after. */
@@ -420,8 +420,8 @@ static void do_something(void)
 		void (*of_key)(unsigned key);
 		void (*of_tenant)(unsigned tenant);
 	} calls[] = {
-		{ 280, get_one, NULL }, { 60, get_into, NULL }, { 60, NULL, get_many }, { 330, get_or_set, NULL }, { 60, try_lease, NULL },
-		{ 14, delete_one, NULL }, { 4, NULL, delete_many }, { 2, NULL, clear_some }, { 6, NULL, invalidate },
+		{ 273, get_one, NULL }, { 60, get_into, NULL }, { 60, NULL, get_many }, { 330, get_or_set, NULL }, { 60, try_lease, NULL },
+		{ 14, delete_one, NULL }, { 4, NULL, delete_many }, { 7, NULL, clear_some }, { 8, NULL, invalidate },
 		{ 10, touch_one, NULL }, { 60, forget_one, NULL },
 	};
 	unsigned what = luck(1000), key = luck(HISTORY_KEYS);
