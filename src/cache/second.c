@@ -207,7 +207,7 @@ static void tell_times(const struct ld_wire_value *value, struct ld_found *found
 	found->flags = value->flags;
 }
 
-_Static_assert(LD_WIRE_TAGS_MAX <= LD_TAGS_MAX, "there is room for as many tags as L2 may give");
+_Static_assert((int)LD_WIRE_TAGS_MAX <= (int)LD_TAGS_MAX, "there is room for as many tags as L2 may give");
 
 /* What the value in hand has from now on: a loader may say that it is unchanged, and then it is stored with these. */
 static void tell_kept(const struct ld_wire_value *value, const struct ld_look *look, struct ld_found *found)

@@ -164,8 +164,8 @@ static void violated(unsigned key, uint64_t number, const struct larder_value *v
 	describe(of, number, text[0], sizeof(text[0]));
 	describe(of, bound_version, text[1], sizeof(text[1]));
 	describe(of, newest, text[2], sizeof(text[2]));
-	TEAM_FAIL("key %u: %s gave version %s: %s at %llu, which is now version %s; newest %s; source %d, state %d, age %lld ms, fresh for %lld ms", key, call, text[0],
-	    why, (unsigned long long)bound, text[1], text[2], value->source, value->state, (long long)value->age_ms, (long long)value->fresh_ms);
+	TEAM_FAIL("key %u: %s gave version %s: %s at %llu, which is now version %s; newest %s; source %d, state %d, age %lld ms, fresh for %lld ms", key, call,
+	    text[0], why, (unsigned long long)bound, text[1], text[2], value->source, value->state, (long long)value->age_ms, (long long)value->fresh_ms);
 }
 
 void history_was_given(unsigned key, const struct history_read *read, uint64_t number, const struct larder_value *value, const char *call)

@@ -13,16 +13,14 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "history.h"
 #include "lib/sample.h"
 #include "lib/team.h"
 
-enum { TENANTS = 2, SPACES = 2, TAGS = 3, VALUE_MAX = 9000, ALL = (1 << HISTORY_KEYS) - 1 };
+enum { TENANTS = 2, SPACES = 2, VALUE_MAX = HISTORY_VALUE_MAX, ALL = (1 << HISTORY_KEYS) - 1 };
 
 static const char *const tenant_names[TENANTS] = { "first", "second" };
 static const char *const spaces[SPACES] = { "s-even", "s-odd" };
-static const char *const tags[TAGS] = { "tag-0", "tag-1", "tag-2" };
 
 static struct worker {
 	unsigned index;
@@ -62,7 +60,7 @@ static unsigned keys_of(unsigned tenant, int space, int tag)
 	unsigned keys = 0;
 
 	for (unsigned key = 0; key < HISTORY_KEYS; key++)
-		if (key % TENANTS == tenant && (space < 0 || key / TENANTS % SPACES == (unsigned)space) && (tag < 0 || key % TAGS == (unsigned)tag))
+		if (key % TENANTS == tenant && (space < 0 || key / TENANTS % SPACES == (unsigned)space) && (tag < 0 || key % HISTORY_TAGS == (unsigned)tag))
 			keys |= 1u << key;
 	return keys;
 }
@@ -82,31 +80,7 @@ static const struct larder_call *some_call(void)
 	return luck(4) ? &worker.call : NULL;
 }
 
-/* By the policy, which is longer in L2 than here; or short, so that all windows pass; or with a hard end, which may be over. */
-static struct larder_store some_store(unsigned key, uint64_t version, uint64_t lot)
-{
-	struct larder_store store = LARDER_STORE_INIT;
-
-	store.flags = (uint32_t)version;
-	store.tags = &tags[key % TAGS];
-	store.tag_count = 1;
-	if (lot % 3 == 0) {
-		store.ttl_ms = 1 + (int64_t)(lot / 3 % 3000);
-		store.stale_ms = (int64_t)(lot / 16 % 500);
-		store.error_ms = (int64_t)(lot / 64 % 2000);
-	}
-	if (lot % 16 == 1)
-		store.hard_end_ms = ld_clock_wall_ms() - 100 + (int64_t)(lot / 128 % 2000);
-	return store;
-}
-
 /* ---- reads ---- */
-
-static void pause_us(unsigned us)
-{
-	if (us)
-		usleep(us);
-}
 
 static void judge(unsigned key, const struct history_read *read, int rc, const struct larder_value *value, const char *call)
 {
@@ -175,62 +149,12 @@ static void get_many(unsigned tenant)
 
 /* ---- loading ---- */
 
-/* What a loader is told, and its lot. Copied for the background. */
-struct order {
-	unsigned key;
-	uint64_t lot;
-};
-
-static unsigned load_time(uint64_t lot)
-{
-	return lot % 24 == 0 ? (unsigned)(lot / 50 % 100000) : lot % 3 ? 0 : (unsigned)(lot / 50 % 3000);
-}
-
-/* Slow before it asks the source, or after. */
-static uint64_t ask_source(const struct order *order)
-{
-	unsigned us = load_time(order->lot);
-	uint64_t version;
-
-	pause_us(order->lot >> 40 & 1 ? us : 0);
-	version = history_source(order->key);
-	pause_us(order->lot >> 40 & 1 ? 0 : us);
-	return version;
-}
-
-static int load(struct larder_load *to, void *ctx)
-{
-	const struct order *order = ctx;
-	uint64_t lot = order->lot >> 16, version = ask_source(order), old = 0;
-	unsigned char value[VALUE_MAX];
-	uint64_t random = order->lot | 1;
-	size_t len = sample_len(&random, SAMPLE_MIN, VALUE_MAX);
-	const char *wrong = to->old ? sample_wrong(to->old->data, to->old->len, order->key, &old) : NULL;
-
-	if (wrong)
-		TEAM_FAIL("the old value of key %u is %s", order->key, wrong);
-	atomic_fetch_add(&counts->loads, 1);
-	if (lot % 20 == 0)
-		return LARDER_LOAD_FAILED;
-	if (lot % 8 == 1)
-		(void)!larder_load_renew(to, 1000);
-	to->store = some_store(order->key, version, lot);
-	to->no_store = lot % 16 == 2;
-	if (to->old && old == version && lot % 2)
-		return LARDER_LOADED_UNCHANGED;
-	if (lot % 16 == 3)
-		return LARDER_LOADED_ABSENT;
-	sample_fill(value, len, order->key, version);
-	TEAM_EXPECT(larder_load_give(to, value, len), 0);
-	return LARDER_LOADED;
-}
-
 /* The lease is used, after a while, with what the source says then. */
 static void fill_lease(unsigned key, larder_lease *lease)
 {
-	const struct order order = { key, team_random(&worker.random) };
-	uint64_t version = ask_source(&order);
-	struct larder_store store = some_store(key, version, order.lot >> 16);
+	const struct history_order order = { counts, team_random(&worker.random), key };
+	uint64_t version = history_ask_source(&order);
+	struct larder_store store = history_store(key, version, order.lot >> 16);
 	size_t len = sample_len(&worker.random, SAMPLE_MIN, VALUE_MAX);
 	int rc;
 
@@ -251,7 +175,7 @@ static void fill_lease(unsigned key, larder_lease *lease)
 
 static void get_or_set(unsigned key)
 {
-	struct order order = { key, team_random(&worker.random) };
+	struct history_order order = { counts, team_random(&worker.random), key };
 	struct name name = name_of(key);
 	struct larder_value value = { 0 };
 	struct larder_loading loading = LARDER_LOADING_INIT;
@@ -259,7 +183,7 @@ static void get_or_set(unsigned key)
 	struct history_read read = history_read(key);
 	int rc;
 
-	loading.loader = load;
+	loading.loader = history_load;
 	loading.ctx = &order;
 	loading.ctx_size = sizeof(order);
 	loading.flags = luck(2) ? LARDER_LOAD_ANY_THREAD : 0;
@@ -305,7 +229,7 @@ static void put_one(unsigned key, int only_new)
 	struct larder_store store;
 
 	history_write(worker.index, only_new ? "an add" : is_absent ? "a set_absent" : "a set", 1u << key, versions);
-	store = some_store(key, versions[key], team_random(&worker.random) >> 8);
+	store = history_store(key, versions[key], team_random(&worker.random) >> 8);
 	sample_fill(worker.value, len, key, versions[key]);
 	if (only_new) {
 		rc = larder_add(name.tenant, name.space, name.text, name.len, worker.value, len, &store, some_call());
@@ -375,12 +299,12 @@ static void clear_some(unsigned tenant)
 
 static void invalidate(unsigned tenant)
 {
-	unsigned tag = luck(TAGS), keys = keys_of(tenant, -1, (int)tag);
+	unsigned tag = luck(HISTORY_TAGS), keys = keys_of(tenant, -1, (int)tag);
 	uint64_t versions[HISTORY_KEYS];
 	int rc;
 
 	history_write(worker.index, "an invalidation", keys, versions);
-	rc = larder_invalidate_tags(worker.tenants[tenant], &tags[tag], 1, some_call());
+	rc = larder_invalidate_tags(worker.tenants[tenant], &history_tags[tag], 1, some_call());
 	TEAM_CHECK(rc == 0 || is_undone(rc));
 	wrote(keys, rc);
 	atomic_fetch_add(&counts->invalidations, 1);
@@ -455,6 +379,6 @@ void history_work(larder *cache, unsigned index, struct history_counts *shared)
 	while (!atomic_load(&counts->stop)) {
 		do_something();
 		/* So few keys would always be changing. */
-		pause_us(luck(1000));
+		usleep(luck(1000) + 1);
 	}
 }

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A history of calls of several processes around one cache and one L2, checked as it is made: gets of all kinds, loads, leases, fills, sets, adds, deletes, clears,
- * invalidations by tag, touches, and the telling of L2, with budgets long and short; processes killed and stopped at every fault point on their way and at
- * random moments; clocks that jump, so that TTLs, windows, hard ends, leases and back-offs are over; an L2 that is slow, fails, loses answers, and
- * carries out what the dead have sent.
+ * A history of calls of several processes around one cache and one L2, checked as it is made: gets of all kinds, loads, leases, fills, sets, adds,
+ * deletes, clears, invalidations by tag, touches, and the telling of L2, with budgets long and short; processes killed and stopped at every fault point
+ * on their way and at random moments; clocks that jump, so that TTLs, windows, hard ends, leases and back-offs are over; an L2 that is slow, fails,
+ * loses answers, and carries out what the dead have sent.
  *
  * What is guaranteed, on one host (the processes that share a directory):
  *
  *   1. When a set, set_absent, delete, delete_many, clear or tag invalidation has returned, no call that begins afterwards, in any process, gives out a value
  *      of the keys concerned that was older: out of the store, out of L2, stale, in its error window, out of a fill that was under way, or as "not
  *      found". That holds for LARDER_UNAVAILABLE of a set and for LARDER_E_BUSY, _FULL and _IO of the others too, but not for an add that has not stored.
- *   2. "Older" is what was written by a call that had returned before the write began, or was given by a loader that asked its source before. What calls that
- *      overlap have written may be found in either order. A loader that asks afterwards gives what it finds; the caller of a loader is given what that
- *      loader gave, though it be discarded for everybody else.
+ *   2. "Older" is what was written by a call that had returned before the write began, or was given by a loader that asked its source before. What calls
+ *      that overlap have written may be found in either order. A loader that asks afterwards gives what it finds; the caller of a loader is given what
+ *      that loader gave, though it be discarded for everybody else.
  *   3. A call that was killed has come to pass or not. Once anybody was given what it wrote, no later call is given what was before it.
  *   4. All of this whoever is killed or stopped, and wherever.
  *   5. Nothing is promised of being found: any call may miss.
@@ -21,9 +21,9 @@
  * may give out what another one has overwritten or deleted for at most its own TTL and windows, after L2 has been told. Clears and invalidations by tag are
  * not told to other hosts. Writes of one key by two hosts are kept by L2 in the order in which it carries them out.
  *
- * What it rests on: L2 carries out a request within the drainer's limit of time of having received it, and none twice that has the same Idempotency-Key; the wall
- * clock is not set back by more than LARDER_L2_SKEW_MS; the segment stays. Left out: LARDER_CALL_THIS_TIER, which tells L2 nothing. A drainer that is stopped
- * just between its look at the clock and the system call that sends, for longer than its limit: see l1/drain.c.
+ * What it rests on: L2 carries a request out at once or never - at least before the time is over that its client had for it - and none twice that has the
+ * same Idempotency-Key; the wall clock is not set back by more than LARDER_L2_SKEW_MS; the segment stays. Left out: LARDER_CALL_THIS_TIER, which tells
+ * L2 nothing. A drainer that is stopped just between its look at the clock and the system call that sends, for longer than its limit: see l1/drain.c.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -262,19 +262,41 @@ static void disturb(uint64_t *random)
 
 /* ---- the test ---- */
 
+static void print_one(const char *what, uint64_t number)
+{
+	print_message(" %llu %s,", (unsigned long long)number, what);
+}
+
 static void print_counts(double seconds)
 {
-	print_message("# %.1f s: %llu kills, %llu stops, %llu jumps, %llu outages; given %llu from L1, %llu from L2, %llu from loaders, of them %llu stale, %llu absent; "
-	    "%llu nothing; %llu loads, %llu leases filled, %llu not; %llu writes, %llu not done; %llu clears, %llu tags\n", seconds, (unsigned long long)kills,
-	    (unsigned long long)stops, (unsigned long long)jumps, (unsigned long long)outages, (unsigned long long)counts->from_l1,
-	    (unsigned long long)counts->from_l2, (unsigned long long)counts->from_loader, (unsigned long long)counts->stale,
-	    (unsigned long long)counts->absent, (unsigned long long)counts->nothing, (unsigned long long)counts->loads, (unsigned long long)counts->fills,
-	    (unsigned long long)counts->unfilled, (unsigned long long)counts->writes, (unsigned long long)counts->undone,
-	    (unsigned long long)counts->clears, (unsigned long long)counts->invalidations);
-	print_message("# L2: %llu gets, %llu hits, %llu renewed, %llu puts, %llu deletes, %llu repeated, %llu lost, %llu refused\n", (unsigned long long)l2->gets,
-	    (unsigned long long)l2->hits, (unsigned long long)l2->same, (unsigned long long)l2->puts, (unsigned long long)l2->deletes,
-	    (unsigned long long)l2->repeated, (unsigned long long)l2->lost, (unsigned long long)l2->refused);
-	print_message("# not reached:");
+	print_message("# %.1f s:", seconds);
+	print_one("kills", kills);
+	print_one("stops", stops);
+	print_one("jumps", jumps);
+	print_one("outages; given", outages);
+	print_one("from L1", counts->from_l1);
+	print_one("from L2", counts->from_l2);
+	print_one("from loaders, of these", counts->from_loader);
+	print_one("stale", counts->stale);
+	print_one("absent; not given", counts->absent);
+	print_one("times;", counts->nothing);
+	print_one("loads", counts->loads);
+	print_one("leases filled", counts->fills);
+	print_one("discarded;", counts->unfilled);
+	print_one("writes", counts->writes);
+	print_one("not done", counts->undone);
+	print_one("clears", counts->clears);
+	print_one("tags", counts->invalidations);
+	print_message("\n# L2:");
+	print_one("gets", l2->gets);
+	print_one("hits", l2->hits);
+	print_one("renewed", l2->same);
+	print_one("puts", l2->puts);
+	print_one("deletes", l2->deletes);
+	print_one("repeated", l2->repeated);
+	print_one("lost", l2->lost);
+	print_one("refused", l2->refused);
+	print_message("\n# not reached:");
 	for (unsigned point = 0; point < LD_FAULT_POINTS; point++)
 		if (!is_elsewhere(point) && acted[point] == 0)
 			print_message(" %s", ld_fault_name((enum ld_fault_point)point));
@@ -286,6 +308,15 @@ static int is_enough(void)
 {
 	return counts->from_l1 > 500 && counts->from_l2 > 20 && counts->from_loader > 100 && counts->stale > 20 && counts->absent > 20 && counts->writes > 200 &&
 	    counts->undone > 20 && counts->fills > 20 && counts->clears > 5 && counts->invalidations > 10 && kills > 20 && stops > 2 && jumps > 20 && outages > 1;
+}
+
+/* Everything is short, for the clocks jump. */
+static larder *open_cache(const char *url, const char *codec, const char *writes)
+{
+	return team_open(team_directory(), "SIZE=4M", "WORKERS=32", "TENANTS=16", "SWEEP_MS=100", "WRITE_WAIT_MS=10", "TTL=400ms", "STALE=300ms",
+	    "STALE_IF_ERROR=1s", "TTL_JITTER=20", "L2_TTL=30s", "L2_SKEW_MS=0", "L2_TTL_MAX=60s", "LEASE_MS=60ms", "FAIL_THROTTLE_MS=20ms",
+	    "FILL_WAIT_MS=50ms", "L2_GET_MS=100ms", "L2_SET_MS=250ms", "L2_DELETE_MS=250ms", "BREAKER_OPEN_MS=40ms", "BREAKER_OPEN_MAX_MS=300ms",
+	    "OUTBOX_AGE=3s", url, codec, writes, NULL);
 }
 
 static void make_history(const char *codec, const char *writes, int64_t time_ms)
@@ -300,9 +331,7 @@ static void make_history(const char *codec, const char *writes, int64_t time_ms)
 	history_make();
 	team_plan();
 	l2 = history_l2_start(url, sizeof(url));
-	cache = team_open(team_directory(), "SIZE=4M", "WORKERS=32", "TENANTS=16", "SWEEP_MS=100", "WRITE_WAIT_MS=10", "TTL=400ms", "STALE=300ms", "STALE_IF_ERROR=1s",
-	    "TTL_JITTER=20", "L2_TTL=30s", "L2_SKEW_MS=0", "L2_TTL_MAX=60s", "LEASE_MS=60ms", "FAIL_THROTTLE_MS=20ms", "FILL_WAIT_MS=50ms", "L2_GET_MS=100ms", "L2_SET_MS=250ms", "L2_DELETE_MS=250ms",
-	    "BREAKER_OPEN_MS=40ms", "BREAKER_OPEN_MAX_MS=300ms", "OUTBOX_AGE=3s", url, codec, writes, NULL);
+	cache = open_cache(url, codec, writes);
 	for (unsigned i = 0; i < HISTORY_WORKERS; i++)
 		start_worker(i);
 	arm_next(&random);
