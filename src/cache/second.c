@@ -207,6 +207,19 @@ static void tell_times(const struct ld_wire_value *value, struct ld_found *found
 	found->flags = value->flags;
 }
 
+_Static_assert((int)LD_WIRE_TAGS_MAX <= (int)LD_TAGS_MAX, "there is room for as many tags as L2 may give");
+
+/* What the value in hand has from now on: a loader may say that it is unchanged, and then it is stored with these. */
+static void tell_kept(const struct ld_wire_value *value, const struct ld_look *look, struct ld_found *found)
+{
+	if (look->etag)
+		memcpy(look->etag, value->etag, strlen(value->etag) + 1);
+	if (look->tags) {
+		memcpy(look->tags, value->tags, sizeof(*look->tags) * value->tag_count);
+		found->tag_count = value->tag_count;
+	}
+}
+
 static int take(const struct ld_asked *asked, struct ld_wire_value *value, const struct ld_look *look, struct ld_found *found,
     enum ld_lease_end *ret_end)
 {
@@ -214,8 +227,7 @@ static int take(const struct ld_asked *asked, struct ld_wire_value *value, const
 
 	*ret_end = keep(asked, value, value->data, &found->seen);
 	tell_times(value, found);
-	if (look->etag)
-		memcpy(look->etag, value->etag, strlen(value->etag) + 1);
+	tell_kept(value, look, found);
 	rc = hand_over(value, look, found);
 	return rc != 0 ? rc : value->left_ms > 0 ? 0 : LARDER_STALE;
 }
@@ -243,6 +255,7 @@ static int renew(const struct ld_asked *asked, struct ld_wire_value *value, cons
 	value->len = found->len;
 	*ret_end = keep(asked, value, found->data, &found->seen);
 	tell_times(value, found);
+	tell_kept(value, look, found);
 	return 1;
 }
 

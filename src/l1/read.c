@@ -377,6 +377,22 @@ static void doubt(const struct ld_store *store, int rc, struct ld_found *found)
 		found->pending = atomic_load(&store->seg.h->outbox_any) != 0;
 }
 
+/* The same, where we could not get in: whoever cannot look must not ask L2 for what it may not have been told yet. Without a segment nothing is known. */
+static void look_outside(struct ld_seg *seg, const void *ctx)
+{
+	int *const *any = ctx;
+
+	**any = atomic_load(&seg->h->outbox_any) != 0;
+}
+
+static int doubt_outside(struct ld_store *store)
+{
+	int pending = 0, *any = &pending;
+
+	ld_from_outside(store, look_outside, &any);
+	return pending;
+}
+
 int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct ld_way *way, const struct ld_look *look,
     struct ld_found *ret_found)
 {
@@ -388,8 +404,11 @@ int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct 
 	ret_found->pending = ret_found->error_only = 0;
 	ret_found->tag_count = 0;
 	ret_found->seen = (struct ld_seen){ 0, 0 };
-	if (!reading.inside)
+	if (!reading.inside) {
+		if (look->note & LD_NOTE_SEEN)
+			ret_found->pending = doubt_outside(store);
 		return rc;
+	}
 	row = ld_tenant_of(store, key);
 	if (switched_off(store, way)) {
 		if (!(look->note & LD_NOTE_UNCOUNTED))
@@ -430,6 +449,10 @@ void ld_store_get_many(struct ld_store *store, const struct ld_key *keys, size_t
 		ret_found[i].seen = seen;
 	}
 	if (!reading.inside) {
+		int pending = look->note & LD_NOTE_SEEN ? doubt_outside(store) : 0;
+
+		for (size_t i = 0; i < count_of; i++)
+			ret_found[i].pending = pending;
 		all_results(ret_results, count_of, rc);
 		return;
 	}

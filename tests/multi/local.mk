@@ -81,6 +81,12 @@ tests_multi_test_outbox_SOURCES = tests/multi/test_outbox.c $(multi_lib)
 tests_multi_test_outbox_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_outbox_LDADD = $(fault_libs)
 
+multi_tests += tests/multi/test_history
+tests_multi_test_history_SOURCES = tests/multi/test_history.c tests/multi/history.c tests/multi/history.h tests/multi/history_calls.c \
+	tests/multi/history_calls.h tests/multi/history_load.c tests/multi/history_l2.c $(multi_lib)
+tests_multi_test_history_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_history_LDADD = $(fault_libs)
+
 multi_tests += tests/multi/test_limiter
 tests_multi_test_limiter_SOURCES = tests/multi/test_limiter.c $(multi_lib)
 tests_multi_test_limiter_CPPFLAGS = $(multi_cppflags)
