@@ -214,8 +214,13 @@ static int take(const struct ld_asked *asked, struct ld_wire_value *value, const
 
 	*ret_end = keep(asked, value, value->data, &found->seen);
 	tell_times(value, found);
+	/* What a loader is told of it, if it is stale, and what goes on with it if that one says that it is unchanged. */
 	if (look->etag)
 		memcpy(look->etag, value->etag, strlen(value->etag) + 1);
+	if (look->tags) {
+		memcpy(look->tags, value->tags, sizeof(*look->tags) * value->tag_count);
+		found->tag_count = value->tag_count;
+	}
 	rc = hand_over(value, look, found);
 	return rc != 0 ? rc : value->left_ms > 0 ? 0 : LARDER_STALE;
 }
