@@ -93,6 +93,20 @@ static int64_t left_of(const struct ld_fill *fill)
 	return !fill->joined ? 0 : left_ms < 1 ? 1 : left_ms;
 }
 
+/* Where a loader follows, a value in its error window is kept when L2 has none: the loader may fail too, and is given it as the old one. */
+static int fetch_from_l2(struct ld_fill *fill, enum ld_lease_end *ret_end)
+{
+	struct ld_found *found = fill->found;
+	int error_only = found->error_only, rc;
+
+	if (fill->loading)
+		found->error_only = 0;
+	rc = ld_second_get(fill->asked, fill->result, fill->look, left_of(fill), found, &fill->source, ret_end);
+	if (rc == LARDER_STALE && fill->source != LARDER_FROM_L2)
+		found->error_only = error_only;
+	return rc;
+}
+
 int ld_fill_fetch(struct ld_fill *fill)
 {
 	enum ld_lease_end end = LD_LEASE_MISSED;
@@ -100,7 +114,7 @@ int ld_fill_fetch(struct ld_fill *fill)
 
 	LD_POINT(fill_taken);
 	if (!fill->early && ld_second_wanted(fill->asked, rc, fill->found))
-		rc = ld_second_get(fill->asked, rc, fill->look, left_of(fill), fill->found, &fill->source, &end);
+		rc = fetch_from_l2(fill, &end);
 	if (!fill->loading) {
 		ld_fill_end(fill, end, 0);
 		return rc;
@@ -123,20 +137,20 @@ static int failed(struct ld_fill *fill, enum ld_lease_end end, int64_t retry_ms)
 	return without_value(fill, fill->loading ? LARDER_E_LOAD : LARDER_E_L2);
 }
 
-/* A place among the few loads of this process that have no lease. A child begins with none. */
+/* A place among the few loads of this process that have no lease. A child begins with none: whose they are is in the same word as how many. */
 static int take_extra(larder *cache)
 {
-	uint64_t process = ld_process_generation();
+	uint64_t process = ld_process_generation() & ~LD_EXTRA_COUNT, was = atomic_load(&cache->extra), count;
 
-	if (atomic_exchange(&cache->extra_of, process) != process)
-		atomic_store(&cache->extra, 0);
-	if (atomic_fetch_add(&cache->extra, 1) < cache->settings.number[LD_SET_FILL_EXTRA])
-		return 1;
-	atomic_fetch_sub(&cache->extra, 1);
-	return 0;
+	do {
+		count = (was & ~LD_EXTRA_COUNT) == process ? was & LD_EXTRA_COUNT : 0;
+		if (count >= (uint64_t)cache->settings.number[LD_SET_FILL_EXTRA])
+			return 0;
+	} while (!atomic_compare_exchange_weak(&cache->extra, &was, process | (count + 1)));
+	return 1;
 }
 
-/* The budget is over, and the other one has not come back. */
+/* The budget is over, and the other one has not come back. Without a loader that is L2, which has not answered in time. */
 static int overflow(struct ld_fill *fill)
 {
 	larder *cache = fill->asked->tenant->cache;
@@ -146,7 +160,9 @@ static int overflow(struct ld_fill *fill)
 	ld_store_count(cache->store, &fill->asked->key, LD_TC_load_overflows);
 	if (is_stale(fill))
 		return LARDER_STALE;
-	if (!fill->loading || fill->asked->keyspace->policy.on_busy == LD_ON_BUSY_FAIL || !take_extra(cache))
+	if (!fill->loading)
+		return failed(fill, LD_LEASE_L2_FAILED, 0);
+	if (fill->asked->keyspace->policy.on_busy == LD_ON_BUSY_FAIL || !take_extra(cache))
 		return without_value(fill, LARDER_E_BUSY);
 	rc = ld_fill_load(fill, fill->result, &end);
 	atomic_fetch_sub(&cache->extra, 1);
@@ -169,7 +185,7 @@ static int wait_for_it(struct ld_fill *fill, int *ret_rc)
 	}
 	/* A fetch of L2 alone says nothing about our loader, nor a loader's about L2. */
 	if (fill->loading ? end == LD_LEASE_FAILED : end >= LD_LEASE_L2_FAILED) {
-		*ret_rc = failed(fill, end, 0);
+		*ret_rc = failed(fill, end, fill->loading ? fill->asked->tenant->cache->settings.number[LD_SET_FAIL_THROTTLE_MS] : 0);
 		return 1;
 	}
 	if (end == LD_LEASE_MISSED && !fill->loading) {
@@ -303,8 +319,10 @@ int ld_fill_by_loader(struct ld_fill *fill)
 		return ld_fill_load(fill, LARDER_MISS, &end);
 	if (fill->result == 0) {
 		fill->early = is_due_early(fill);
-		/* The fence wants to know what this look has seen. */
-		return fill->early && ld_fill_look(fill) == 0 ? refresh(fill) : fill->result;
+		/* The fence wants to know what a look has seen; and by now it may be stale, or gone. */
+		if (!fill->early || ld_fill_look(fill) == 0)
+			return fill->early ? refresh(fill) : 0;
+		fill->early = 0;
 	}
 	if (is_stale(fill) && !fill->found->error_only)
 		return refresh(fill);

@@ -53,6 +53,8 @@ _Static_assert(sizeof(struct ld_tenant_rights) % 8 == 0 && sizeof(struct ld_tena
 
 /** Key spaces that a cache remembers; more are worked out anew for each call. */
 enum { LD_KEYSPACES = 1024, LD_KEYSPACES_OF_TENANT = 8 };
+/** The setting FILL_EXTRA is below it, and the upper bits of a generation tell a process from its ancestors. */
+#define LD_EXTRA_COUNT UINT64_C(0xffff)
 
 struct larder {
 	uint64_t magic;
@@ -68,8 +70,7 @@ struct larder {
 	struct ld_l2 *l2;                  /* NULL: there is no second level */
 	struct ld_drain *drain;            /* with l2 */
 	struct ld_refresh *refresh;        /* NULL: this cache starts no thread */
-	_Atomic uint64_t extra_of;         /* process generation that counts in `extra` */
-	_Atomic uint32_t extra;            /* loads without a lease that are under way */
+	_Atomic uint64_t extra;            /* loads without a lease that are under way: LD_EXTRA_COUNT; above it, of which process generation */
 	_Atomic uint64_t locked_in;        /* process generation that has locked the secret */
 	_Atomic(struct ld_keyspace_row *) keyspaces[LD_KEYSPACES];
 };

@@ -43,10 +43,11 @@ larder_lease *ld_lease_of(const struct ld_asked *asked, const struct ld_lease *l
 	made->magic = LD_LEASE_MAGIC;
 	made->process = ld_process_generation();
 	made->asked = *asked;
-	if (asked->keyspace == &asked->room)
+	if (asked->keyspace == &asked->room) {
 		made->asked.keyspace = &made->asked.room;
-	if (asked->room.id == asked->room.space)
-		made->asked.room.id = made->asked.room.space;
+		if (asked->room.id == asked->room.space)
+			made->asked.room.id = made->asked.room.space;
+	}
 	memcpy(made->name, asked->name, asked->name_len);
 	made->name_len = asked->name_len;
 	made->asked.name = made->name;

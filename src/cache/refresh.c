@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/futex.h"
 #include "base/mem.h"
@@ -28,7 +29,8 @@ enum { QUEUE = 64, THREADS = 4, BUSY_MS = 20, TICK_MS = 1000 };
 struct job {
 	char tenant[LARDER_TENANT_MAX + 1];
 	char space[LARDER_SPACE_MAX + 1];
-	char request_id[129];              /* "" = none */
+	char request_id[129];              /* "" = none, as the next one */
+	char subkey[LD_SUBKEY_MAX + 1];
 	uint32_t call_flags;
 	struct ld_lease lease;
 	int early;
@@ -86,6 +88,8 @@ static struct job *make_job(const struct ld_fill *fill)
 	memcpy(job->space, asked->keyspace->space, sizeof(job->space));
 	if (asked->call && asked->call->request_id)
 		strncpy(job->request_id, asked->call->request_id, sizeof(job->request_id) - 1);
+	if (asked->call && asked->call->subkey)
+		strncpy(job->subkey, asked->call->subkey, sizeof(job->subkey) - 1);
 	job->call_flags = asked->call ? asked->call->flags : 0;
 	job->lease = fill->lease;
 	job->early = fill->early;
@@ -114,6 +118,8 @@ static void run_asked(struct ld_refresh *refresh, struct job *job, const struct 
 	struct ld_fill fill = { .asked = asked, .loading = job->has_loading ? &job->loading : NULL, .look = &look, .found = &found, .early = job->early,
 		.lease = job->lease, .held = 1 };
 
+	/* Nobody waits: a loader may take as long as its lease. */
+	fill.end_ms = ld_clock_boot_ms() + ld_fill_lease_ms(asked, fill.loading);
 	ld_fill_look(&fill);
 	/* Somebody has refreshed it meanwhile, or it is gone: nobody waits for this one. */
 	if (found.bypassed || !(fill.result == LARDER_STALE || (fill.result == 0 && job->early))) {
@@ -128,7 +134,8 @@ static void run_asked(struct ld_refresh *refresh, struct job *job, const struct 
 
 static void run_job(struct ld_refresh *refresh, struct job *job)
 {
-	const struct larder_call call = { sizeof(call), job->call_flags, 0, job->request_id[0] ? job->request_id : NULL, NULL };
+	const struct larder_call call = { sizeof(call), job->call_flags, 0, job->request_id[0] ? job->request_id : NULL,
+		job->subkey[0] ? job->subkey : NULL };
 	size_t ctx_size = job->has_loading ? job->loading.ctx_size : 0;
 	larder_tenant *tenant = NULL;
 	struct ld_asked asked;

@@ -97,6 +97,21 @@ tests_multi_test_herd_SOURCES = tests/multi/test_herd.c $(multi_lib)
 tests_multi_test_herd_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_herd_LDADD = $(fault_libs)
 
+multi_tests += tests/multi/test_fill_edges
+tests_multi_test_fill_edges_SOURCES = tests/multi/test_fill_edges.c $(multi_lib)
+tests_multi_test_fill_edges_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_fill_edges_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_fill_ends
+tests_multi_test_fill_ends_SOURCES = tests/multi/test_fill_ends.c $(multi_lib)
+tests_multi_test_fill_ends_CPPFLAGS = $(multi_cppflags)
+tests_multi_test_fill_ends_LDADD = $(fault_libs)
+
+multi_tests += tests/multi/test_fill_together
+tests_multi_test_fill_together_SOURCES = tests/multi/test_fill_together.c $(multi_lib) $(fault_server_lib)
+tests_multi_test_fill_together_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
+tests_multi_test_fill_together_LDADD = $(fault_libs) $(fault_server_libs)
+
 multi_tests += tests/multi/test_lease
 tests_multi_test_lease_SOURCES = tests/multi/test_lease.c $(multi_lib)
 tests_multi_test_lease_CPPFLAGS = $(multi_cppflags)

@@ -281,6 +281,30 @@ tests_unit_test_load_fault_SOURCES = tests/unit/test_load.c
 tests_unit_test_load_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_load_fault_LDADD = $(fault_libs)
 
+# A loader that does as it is told.
+EXTRA_DIST += tests/unit/source.h
+
+unit_tests += tests/unit/test_fill_edges tests/unit/test_fill_edges-fault
+tests_unit_test_fill_edges_fault_SOURCES = tests/unit/test_fill_edges.c
+tests_unit_test_fill_edges_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_fill_edges_fault_LDADD = $(fault_libs)
+
+unit_tests += tests/unit/test_fill_l2 tests/unit/test_fill_l2-fault
+tests_unit_test_fill_l2_SOURCES = tests/unit/test_fill_l2.c $(fault_server_lib)
+tests_unit_test_fill_l2_CPPFLAGS = $(http_cppflags)
+tests_unit_test_fill_l2_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_fill_l2_fault_SOURCES = tests/unit/test_fill_l2.c $(fault_server_lib)
+tests_unit_test_fill_l2_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_fill_l2_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
+unit_tests += tests/unit/test_fill_l2_fails tests/unit/test_fill_l2_fails-fault
+tests_unit_test_fill_l2_fails_SOURCES = tests/unit/test_fill_l2_fails.c $(fault_server_lib)
+tests_unit_test_fill_l2_fails_CPPFLAGS = $(http_cppflags)
+tests_unit_test_fill_l2_fails_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_fill_l2_fails_fault_SOURCES = tests/unit/test_fill_l2_fails.c $(fault_server_lib)
+tests_unit_test_fill_l2_fails_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_fill_l2_fails_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
 unit_tests += tests/unit/test_fill tests/unit/test_fill-fault
 tests_unit_test_fill_fault_SOURCES = tests/unit/test_fill.c
 tests_unit_test_fill_fault_CPPFLAGS = $(fault_cppflags)
