@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# What a user does first: install into a DESTDIR, compile the README's example against it with pkg-config, run it twice; then
-# uninstall, which leaves no file behind.
+# What a user does first: install into a DESTDIR, compile the README's example against it with pkg-config, run it twice; compile those of
+# liblarder(3); then uninstall, which leaves no file behind.
 
 . "$top_srcdir/tests/lib/tap.sh"
 if ! here=$(mktemp -d "${TMPDIR:-/tmp}/larder-example.XXXXXX"); then
@@ -44,6 +44,17 @@ if [ "$("$here/server" 2>&1 | sort -u)" = dark ]; then
 else
 	not_ok 'and finds at its second start what it stored at the first' "$("$here/server" 2>&1)"
 fi
+
+# Each block of the page that begins with an #include.
+awk -v to="$here/page" '
+	/^\.Bd -literal/ { inside = 1; first = 1; next }
+	/^\.Ed/ { inside = 0; next }
+	inside && first { first = 0; count++; file = /^#include/ ? to count ".c" : "/dev/null" }
+	inside { gsub(/\\e/, "\\"); print > file }' "$top_srcdir/src/cache/liblarder.3"
+for page in "$here"/page*.c; do
+	# shellcheck disable=SC2086
+	nothing "an example of liblarder(3) compiles" "$($CC -std=c11 -D_DEFAULT_SOURCE -Wall -Wextra -Werror -c "$page" $flags -o "$page.o" 2>&1)"
+done
 
 make -s -C "$build" uninstall DESTDIR="$here/root" > "$here/log" 2>&1
 nothing 'make uninstall leaves no file' "$(find "$here/root" -type f -o -type l)"
