@@ -66,7 +66,17 @@ static int read_stdin(struct bytes *bytes)
 	}
 }
 
-/* A list with commas, cut in place. Its tags are the library's to judge. */
+/* As larder.h has it. The library would say no more than that some argument is wrong. */
+static int is_tag(const char *tag)
+{
+	size_t len = 0;
+
+	while (tag[len] > ' ' && tag[len] <= '~')
+		len++;
+	return tag[len] == '\0' && len >= 1 && len <= LARDER_TAG_MAX;
+}
+
+/* A list with commas, cut in place. LARDER_TAGS_MAX is the library's to judge. */
 static int take_tags(struct cli *cli, struct set *set, struct bytes *list)
 {
 	char *rest, *tag;
@@ -80,6 +90,8 @@ static int take_tags(struct cli *cli, struct set *set, struct bytes *list)
 	while ((tag = strsep(&rest, ",")) != NULL) {
 		if (set->store.tag_count == LARDER_ENTRY_TAGS_MAX)
 			return cli_usage(cli, "--tags: at most %d, and at most LARDER_TAGS_MAX", LARDER_ENTRY_TAGS_MAX);
+		if (!is_tag(tag))
+			return cli_usage(cli, "--tags: a tag is 1 to %d printable characters without blanks", LARDER_TAG_MAX);
 		set->tag[set->store.tag_count++] = tag;
 	}
 	set->store.tags = set->tag;
