@@ -47,7 +47,7 @@ static const struct {
 	[LD_CHOICE] = { "choice", "a choice", NULL },
 	[LD_PATH] = { "path", "a path", NULL },
 	[LD_DIRECTORY] = { "path", "an absolute path", NULL },
-	[LD_LINE] = { "text", "a text without control characters", NULL },
+	[LD_LINE] = { "text", "a text", NULL },
 	[LD_TEXT] = { "text", "an id (a-z, 0-9 and '-')", NULL },
 	[LD_SECRET_TEXT] = { "text", "a secret", NULL },
 };

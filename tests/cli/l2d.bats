@@ -320,6 +320,24 @@ is_gone() {
 	stop
 }
 
+@test "nothing behind a head that leaves its end open is taken for a request" {
+	serve
+	ask 201 "${raw_put[@]}" -d x /acme/behind
+	for fields in 'Content-Length: 48\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n' 'Content-Length: 0\r\nContent-Length: 48\r\n\r\n' \
+		'Content-Length: 48\r\nContent-Length: 0\r\n\r\n' 'Transfer-Encoding: identity\r\n\r\n' 'Transfer-Encoding: chunked, identity\r\n\r\n' \
+		'Content-Length : 48\r\n\r\n' 'Transfer-Encoding : chunked\r\nContent-Length: 0\r\n\r\n'; do
+		exec 4<> "/dev/tcp/127.0.0.1/${base##*:}"
+		printf "PUT /acme/key HTTP/1.1\r\nHost: x\r\n${fields}GET /acme/behind HTTP/1.1\r\nHost: x\r\n\r\n" > "$here/message"
+		# In one piece, or what comes behind the answer would reset the connection.
+		cat "$here/message" >&4
+		# To the end of the connection, which is ours to wait for: the service closes it.
+		answers=$(timeout 20 cat <&4 2> "$here/cat.err" | grep -ao 'HTTP/1.1 [0-9]*') || fail "not closed after: $fields" "$answers"
+		exec 4>&-
+		equal "$answers" 'HTTP/1.1 400'
+	done
+	ask 404 /acme/key
+}
+
 @test "a head that drips is cut off" {
 	serve --idle 2s
 	exec 4<> "/dev/tcp/127.0.0.1/${base##*:}"

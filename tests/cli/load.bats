@@ -291,6 +291,7 @@ bad() {
 		contains "$stderr" "tags"
 	done
 	exits 2 larder set --tags 'a b' acme named x y
+	contains "$stderr" '--tags'
 	exits 2 larder set --tags a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q acme named x y
 	contains "$stderr" "--tags"
 }

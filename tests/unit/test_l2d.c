@@ -105,6 +105,27 @@ static void test_header_fields(void **state)
 	assert_null(headers.twice);
 	l2d_headers_note(&headers, "X-Tenant-Id", "a");
 	assert_string_equal(headers.twice, "X-Tenant-Id");
+	assert_int_equal(headers.unclear, 0);
+}
+
+static int is_unclear(const char *first, const char *second)
+{
+	struct l2d_headers headers = { 0 };
+
+	l2d_headers_note(&headers, first, "5");
+	l2d_headers_note(&headers, second, "5");
+	return headers.unclear;
+}
+
+static void test_heads_that_leave_the_end_open(void **state)
+{
+	(void)state;
+	assert_int_equal(is_unclear("Content-Length", "Accept"), 0);
+	assert_int_equal(is_unclear("X-Tenant-Id", "X-Tenant-Id"), 0);
+	assert_int_equal(is_unclear("Content-Length", "content-length"), 1);
+	assert_int_equal(is_unclear("Transfer-Encoding", "Transfer-Encoding"), 1);
+	assert_int_equal(is_unclear("Accept", "Content-Length "), 1);
+	assert_int_equal(is_unclear("Transfer-Encoding\t", "Accept"), 1);
 }
 
 static void test_codec_that_is_accepted(void **state)
@@ -556,6 +577,7 @@ int main(void)
 		cmocka_unit_test(test_routes),
 		cmocka_unit_test(test_longest_names),
 		cmocka_unit_test(test_header_fields),
+		cmocka_unit_test(test_heads_that_leave_the_end_open),
 		cmocka_unit_test(test_codec_that_is_accepted),
 		cmocka_unit_test(test_bearer),
 		cmocka_unit_test(test_raw_times), cmocka_unit_test(test_raw_tags),

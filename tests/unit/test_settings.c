@@ -614,7 +614,8 @@ static void all_problems_at_once(void **state)
 	set("LARDER_SECRET", "short");
 	set("LARDER_EVICT_LOW", "90");
 	set("LARDER_EVICT_HIGH", "80");
-	expect_text(&options, LARDER_E_SETTINGS, 11,
+	set("LARDER_L2_URL", "http://h/\nx");
+	expect_text(&options, LARDER_E_SETTINGS, 12,
 	    "LARDER_DIR=var/cache: not an absolute path without control characters, allowed 1..4000 bytes\n"
 	    "LARDER_NAME=Larder: not an id (a-z, 0-9 and '-'), allowed 1..31 bytes\n"
 	    "LARDER_SIZE=12: out of range, allowed 1M..1T\n"
@@ -624,6 +625,7 @@ static void all_problems_at_once(void **state)
 	    "LARDER_EVICTOR=cron: not a choice, allowed thread|inline|off\n"
 	    "LARDER_SPACES_FILE=/etc/\\x0ax: not a path without control characters, allowed 1..4000 bytes\n"
 	    "LARDER_ROLLOUT=101: out of range, allowed 0%..100%\n"
+	    "LARDER_L2_URL=http://h/\\x0ax: not a text without control characters, allowed 1..1024 bytes\n"
 	    "options: unknown setting WIDTH, allowed are the names of larder(5) without LARDER_\n"
 	    "LARDER_EVICT_LOW=90% is not below LARDER_EVICT_HIGH=80%, allowed 10%..79%");
 }

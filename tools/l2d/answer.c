@@ -28,7 +28,7 @@ static int queue(struct l2d_request *request, unsigned status, struct MHD_Respon
 {
 	if (response == NULL)
 		return MHD_NO;
-	if (request->worker->draining)
+	if (request->worker->draining || request->headers.unclear)
 		add(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	request->status = status;
 	request->bytes_out = request->method == L2D_HEAD ? 0 : len;

@@ -14,25 +14,28 @@
 
 void l2d_headers_note(struct l2d_headers *headers, const char *name, const char *value)
 {
-	const struct { const char *name; const char **place; int once; } rows[] = {
-		{ "Accept", &headers->accept, 0 },
-		{ "Authorization", &headers->authorization, 1 },
-		{ "Cache-Control", &headers->cache_control, 1 },
-		{ "Content-Encoding", &headers->content_encoding, 1 },
-		{ "Content-Length", &headers->content_length, 1 },
-		{ "Content-Type", &headers->content_type, 1 },
-		{ "Expect", &headers->expect, 0 },
-		{ "Idempotency-Key", &headers->idempotency_key, 1 },
-		{ "If-None-Match", &headers->if_none_match, 0 },
-		{ "Transfer-Encoding", &headers->transfer_encoding, 1 },
-		{ "X-Larder-Created", &headers->created, 1 },
-		{ "X-Larder-Flags", &headers->flags, 1 },
-		{ "X-Larder-Hard-End", &headers->hard_end, 1 },
-		{ "X-Larder-Tags", &headers->tags, 1 },
-		{ "X-Request-Id", &headers->request_id, 0 },
-		{ "X-Tenant-Id", &headers->tenant, 1 },
+	const struct { const char *name; const char **place; int once, frames; } rows[] = {
+		{ "Accept", &headers->accept, 0, 0 },
+		{ "Authorization", &headers->authorization, 1, 0 },
+		{ "Cache-Control", &headers->cache_control, 1, 0 },
+		{ "Content-Encoding", &headers->content_encoding, 1, 0 },
+		{ "Content-Length", &headers->content_length, 1, 1 },
+		{ "Content-Type", &headers->content_type, 1, 0 },
+		{ "Expect", &headers->expect, 0, 0 },
+		{ "Idempotency-Key", &headers->idempotency_key, 1, 0 },
+		{ "If-None-Match", &headers->if_none_match, 0, 0 },
+		{ "Transfer-Encoding", &headers->transfer_encoding, 1, 1 },
+		{ "X-Larder-Created", &headers->created, 1, 0 },
+		{ "X-Larder-Flags", &headers->flags, 1, 0 },
+		{ "X-Larder-Hard-End", &headers->hard_end, 1, 0 },
+		{ "X-Larder-Tags", &headers->tags, 1, 0 },
+		{ "X-Request-Id", &headers->request_id, 0, 0 },
+		{ "X-Tenant-Id", &headers->tenant, 1, 0 },
 	};
 
+	/* "Content-Length : 5" is a length to some, and to others a field that they do not know. */
+	if (strpbrk(name, " \t"))
+		headers->unclear = 1;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		if ((name[0] | 0x20) != (rows[i].name[0] | 0x20) || strcasecmp(name, rows[i].name) != 0)
 			continue;
@@ -40,6 +43,7 @@ void l2d_headers_note(struct l2d_headers *headers, const char *name, const char 
 			*rows[i].place = value;
 		else if (rows[i].once)
 			headers->twice = rows[i].name;
+		headers->unclear |= headers->twice == rows[i].name && rows[i].frames;
 		return;
 	}
 }

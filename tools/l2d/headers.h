@@ -27,6 +27,7 @@ struct l2d_headers {
 	const char *idempotency_key;
 	const char *request_id;
 	const char *twice;        /* name of a field that must be there once, and was there more often */
+	int unclear;              /* 1: somebody else may see the end of this request elsewhere, so the connection must not go on */
 };
 
 /** Note a field by its name, in any case; others are ignored. */

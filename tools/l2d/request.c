@@ -3,7 +3,8 @@
  * From the head of a request to its end (request.h). libmicrohttpd calls handle() once with the head, once for each piece of the body,
  * once at the end of it; an answer can be queued at the first and at the last of these calls, and nowhere between. So:
  *
- *     refused, and the body is long or waits for "100 Continue"   answered at the first call; the connection is closed
+ *     refused, and the body is long, waits for "100 Continue",
+ *     or ends who knows where                                     answered at the first call; the connection is closed
  *     refused, and the body is short                              read and thrown away, answered at the last call; the connection goes on
  *     too long as it comes, in chunks                             thrown away for as much again, answered; beyond that cut off without an answer
  */
@@ -84,7 +85,7 @@ static enum MHD_Result begin(struct l2d_worker *worker, struct MHD_Connection *c
 	l2d_connection_mark(request->own, 1);
 	MHD_get_connection_values(connection, MHD_HEADER_KIND, note_header, request);
 	l2d_request_judge(request, path);
-	if (request->refusal.status != 0 && has_long_body(request))
+	if (request->refusal.status != 0 && (request->headers.unclear || has_long_body(request)))
 		return l2d_answer_refusal(request, &request->refusal);
 	if (request->announced > 0)
 		acknowledge(request);

@@ -39,6 +39,16 @@ int target_name(struct cli *cli, const char *argument, int hex, struct target_na
 	return name->owned ? CLI_DONE : cli_usage(cli, "--hex: '%s' is not hex", argument);
 }
 
+/* As larder.h has it. The library would say no more than that some argument is wrong. */
+static int is_tag(const char *tag)
+{
+	size_t len = 0;
+
+	while (tag[len] > ' ' && tag[len] <= '~')
+		len++;
+	return tag[len] == '\0' && len >= 1 && len <= LARDER_TAG_MAX;
+}
+
 int target_tags(struct cli *cli, const char *list, struct target_tags *tags)
 {
 	char *rest, *tag;
@@ -51,7 +61,9 @@ int target_tags(struct cli *cli, const char *list, struct target_tags *tags)
 		return cli_failed("--tags", LARDER_E_NOMEM);
 	while ((tag = strsep(&rest, ",")) != NULL) {
 		if (tags->count == LARDER_ENTRY_TAGS_MAX)
-			return cli_usage(cli, "--tags: at most %d", LARDER_ENTRY_TAGS_MAX);
+			return cli_usage(cli, "--tags: at most %d, and at most LARDER_TAGS_MAX", LARDER_ENTRY_TAGS_MAX);
+		if (!is_tag(tag))
+			return cli_usage(cli, "--tags: a tag is 1 to %d printable characters without blanks", LARDER_TAG_MAX);
 		tags->tag[tags->count++] = tag;
 	}
 	return CLI_DONE;

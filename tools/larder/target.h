@@ -33,7 +33,7 @@ void target_close(struct target *target);
 /** Returns CLI_DONE, or an exit code with the error said. Release with free(name->owned). */
 int target_name(struct cli *cli, const char *argument, int hex, struct target_name *name);
 
-/** A list of tags with commas, as the command line has it. list NULL: none. Its tags are the library's to judge. Release with free(tags->owned). */
+/** A list of tags with commas, as the command line has it. list NULL: none. LARDER_TAGS_MAX is the library's to judge. Release with free(tags->owned). */
 struct target_tags {
 	const char *tag[LARDER_ENTRY_TAGS_MAX];
 	size_t count;
