@@ -7,7 +7,10 @@ load helper
 
 setup() {
 	common_setup
-	command -v nginx > /dev/null && nginx -V 2>&1 | grep -q http_dav_module || skip 'there is no nginx with its WebDAV module'
+	# Where setup_nginx of tools/setup.sh has put it, or this machine's.
+	PATH=$BATS_TEST_DIRNAME/../../build/nginx/usr/sbin:$PATH:/usr/local/sbin:/usr/sbin
+	local built
+	built=$(nginx -V 2>&1) && [[ $built == *http_dav_module* && $built == *http_v2_module* ]] || skip 'there is no nginx with WebDAV and HTTP/2'
 	export LARDER_L2_CODEC=raw LARDER_THREADS=0 LARDER_L2_GET_MS=20s LARDER_L2_SET_MS=20s LARDER_L2_DELETE_MS=20s
 	www=$BATS_TEST_TMPDIR/www log=$BATS_TEST_TMPDIR/access.log
 	mkdir "$www"
