@@ -46,6 +46,7 @@ fi
 # shellcheck disable=SC2086
 {
 	setup_packages $packages || broken 'packages are missing'
+	[ "$target" != check ] || setup_nginx
 	setup_configure "$dir" $flags || broken 'it could not be configured'
 }
 setup_say "make in $dir"

@@ -4,7 +4,7 @@
 
 setup_build_packages='gcc libc6-dev make autoconf automake libtool pkg-config liblmdb-dev libssl-dev libjansson-dev libxxhash-dev
 	libcurl4-openssl-dev zlib1g-dev libmicrohttpd-dev'
-setup_test_packages='libcmocka-dev bats g++ mandoc perl procps bsdutils gzip curl ccache'
+setup_test_packages='libcmocka-dev bats g++ mandoc perl procps bsdutils gzip curl ccache openssl'
 setup_sanitizer_packages='clang libclang-rt-14-dev'
 setup_valgrind_packages='valgrind libc6-dbg'
 
@@ -65,6 +65,37 @@ setup_lacks() {
 	for setup_package in $setup_build_packages $setup_test_packages $setup_valgrind_packages; do
 		setup_has "$setup_package" || printf ' without %s' "$setup_package"
 	done
+}
+
+# Is there an nginx with its WebDAV module and HTTP/2? tests/cli/nginx.bats looks in the same places.
+setup_has_nginx() {
+	(
+		PATH=$PWD/build/nginx/usr/sbin:$PATH:/usr/local/sbin:/usr/sbin
+		case $(nginx -V 2>&1) in
+		*http_v2_module*http_dav_module* | *http_dav_module*http_v2_module*) ;;
+		*) exit 1 ;;
+		esac
+	)
+}
+
+# The nginx of that test, in build/nginx, whoever we are. It is unpacked, not installed, because Debian's package enables a service on port 80, which
+# would start at the next boot if it may not now. What it links is in every Debian or in our list. Without it the test is skipped: no failure.
+setup_nginx() {
+	! setup_has_nginx && command -v apt-get > /dev/null && command -v dpkg-deb > /dev/null || return 0
+	setup_say 'unpacking nginx in build/nginx'
+	rm -rf build/nginx
+	mkdir -p build/nginx && (
+		cd build/nginx || exit
+		# The lists of packages may be missing, or so old that what they name is gone.
+		timeout 120 apt-get download -q nginx || {
+			[ "$(id -u)" -eq 0 ] && timeout 120 apt-get update -q && timeout 120 apt-get download -q nginx
+		}
+		dpkg-deb -x nginx_*.deb . && rm -f nginx_*.deb
+	) < /dev/null > build/nginx.log 2>&1
+	setup_has_nginx || {
+		cat build/nginx.log
+		setup_say 'there is no nginx: tests/cli/nginx.bats will be skipped'
+	} >&2
 }
 
 # setup_configure DIR [FLAG...]: make configure and DIR/Makefile. Other flags than last time, or other packages, are a new configuration.

@@ -82,7 +82,8 @@ struct team_barrier {
 };
 void team_meet(struct team_barrier *barrier, uint32_t parties);
 
-/** A directory for one cache, under /dev/shm, or $TMPDIR where that is set; removed with everything in it at the end of the program. */
+/** A directory for one cache, under $TMPDIR where that is set, else /dev/shm, or /tmp where that is small; removed with everything in it at the end of
+ * the program. */
 const char *team_directory(void);
 /** Remove it now. */
 void team_remove(const char *dir);
