@@ -262,40 +262,40 @@ static void disturb(uint64_t *random)
 
 /* ---- the test ---- */
 
-static void print_one(const char *what, uint64_t number)
+static void print_one(uint64_t number, const char *what)
 {
-	print_message(" %llu %s,", (unsigned long long)number, what);
+	print_message(" %llu %s", (unsigned long long)number, what);
 }
 
 static void print_counts(double seconds)
 {
 	print_message("# %.1f s:", seconds);
-	print_one("kills", kills);
-	print_one("stops", stops);
-	print_one("jumps", jumps);
-	print_one("outages; given", outages);
-	print_one("from L1", counts->from_l1);
-	print_one("from L2", counts->from_l2);
-	print_one("from loaders, of these", counts->from_loader);
-	print_one("stale", counts->stale);
-	print_one("absent; not given", counts->absent);
-	print_one("times;", counts->nothing);
-	print_one("loads", counts->loads);
-	print_one("leases filled", counts->fills);
-	print_one("discarded;", counts->unfilled);
-	print_one("writes", counts->writes);
-	print_one("not done", counts->undone);
-	print_one("clears", counts->clears);
-	print_one("tags", counts->invalidations);
+	print_one(kills, "kills,");
+	print_one(stops, "stops,");
+	print_one(jumps, "jumps,");
+	print_one(outages, "outages;");
+	print_one(counts->from_l1, "given from L1,");
+	print_one(counts->from_l2, "from L2,");
+	print_one(counts->from_loader, "from loaders;");
+	print_one(counts->stale, "of them stale,");
+	print_one(counts->absent, "absent;");
+	print_one(counts->nothing, "not given;");
+	print_one(counts->loads, "loads,");
+	print_one(counts->fills, "leases filled,");
+	print_one(counts->unfilled, "not;");
+	print_one(counts->writes, "writes done,");
+	print_one(counts->undone, "not,");
+	print_one(counts->clears, "of them clears,");
+	print_one(counts->invalidations, "invalidations");
 	print_message("\n# L2:");
-	print_one("gets", l2->gets);
-	print_one("hits", l2->hits);
-	print_one("renewed", l2->same);
-	print_one("puts", l2->puts);
-	print_one("deletes", l2->deletes);
-	print_one("repeated", l2->repeated);
-	print_one("lost", l2->lost);
-	print_one("refused", l2->refused);
+	print_one(l2->gets, "gets,");
+	print_one(l2->hits, "hits,");
+	print_one(l2->same, "renewed,");
+	print_one(l2->puts, "puts,");
+	print_one(l2->deletes, "deletes,");
+	print_one(l2->repeated, "repeated,");
+	print_one(l2->lost, "lost,");
+	print_one(l2->refused, "refused");
 	print_message("\n# not reached:");
 	for (unsigned point = 0; point < LD_FAULT_POINTS; point++)
 		if (!is_elsewhere(point) && acted[point] == 0)
@@ -313,8 +313,8 @@ static int is_enough(void)
 /* Everything is short, for the clocks jump. */
 static larder *open_cache(const char *url, const char *codec, const char *writes)
 {
-	return team_open(team_directory(), "SIZE=4M", "WORKERS=32", "TENANTS=16", "SWEEP_MS=100", "WRITE_WAIT_MS=10", "TTL=400ms", "STALE=300ms",
-	    "STALE_IF_ERROR=1s", "TTL_JITTER=20", "L2_TTL=30s", "L2_SKEW_MS=0", "L2_TTL_MAX=60s", "LEASE_MS=60ms", "FAIL_THROTTLE_MS=20ms",
+	return team_open(team_directory(), "SIZE=4M", "WORKERS=32", "TENANTS=16", "SWEEP_MS=100", "WRITE_WAIT_MS=10",
+	    "TTL=400ms", "STALE=300ms", "STALE_IF_ERROR=1s", "TTL_JITTER=20", "L2_TTL=30s", "L2_SKEW_MS=0", "L2_TTL_MAX=60s", "LEASE_MS=60ms", "FAIL_THROTTLE_MS=20ms",
 	    "FILL_WAIT_MS=50ms", "L2_GET_MS=100ms", "L2_SET_MS=250ms", "L2_DELETE_MS=250ms", "BREAKER_OPEN_MS=40ms", "BREAKER_OPEN_MAX_MS=300ms",
 	    "OUTBOX_AGE=3s", url, codec, writes, NULL);
 }
