@@ -167,12 +167,21 @@ static struct {
 	int64_t until_ms;               /* for so long; or, where somebody is stopped, until it goes on */
 } armed;
 
+/* So that the next one has to recover. It may do so before its point is armed. */
+static void kill_in_gate(void)
+{
+	team_arm(LD_FAULT_set_row_put, LD_FAULT_KILL, 0, 1);
+	(void)TEAM_POLL(REACH_MS, atomic_load(&team_plan()->acted) > 0);
+}
+
 static void arm_next(uint64_t *random)
 {
 	armed.stops = luck(random, 2) == 0;
 	/* Whoever is stopped in the gate shows what others do who cannot get in. */
 	armed.point = armed.stops && luck(random, 2) ? gated[luck(random, sizeof(gated) / sizeof(*gated))] : next_point(random);
 	armed.is_counted = 0;
+	if (armed.point == LD_FAULT_gate_recovering)
+		kill_in_gate();
 	armed.until_ms = team_now_ms() + (team_is_long() ? 10 * REACH_MS : REACH_MS);
 	team_arm(armed.point, armed.stops ? LD_FAULT_STOP : LD_FAULT_KILL, 0, 1 + (int64_t)luck(random, 3));
 }
@@ -313,7 +322,7 @@ static int is_enough(void)
 /* Everything is short, for the clocks jump. */
 static larder *open_cache(const char *url, const char *codec, const char *writes)
 {
-	return team_open(team_directory(), "SIZE=4M", "WORKERS=32", "TENANTS=16", "SWEEP_MS=100", "WRITE_WAIT_MS=10",
+	return team_open(team_directory(), "SIZE=4M", "MAX_ENTRIES=7", "NEGATIVE_SHARE=50", "WORKERS=32", "TENANTS=16", "SWEEP_MS=100", "WRITE_WAIT_MS=10",
 	    "TTL=400ms", "STALE=300ms", "STALE_IF_ERROR=1s", "TTL_JITTER=20", "L2_TTL=30s", "L2_SKEW_MS=0", "L2_TTL_MAX=60s", "LEASE_MS=60ms", "FAIL_THROTTLE_MS=20ms",
 	    "FILL_WAIT_MS=50ms", "L2_GET_MS=100ms", "L2_SET_MS=250ms", "L2_DELETE_MS=250ms", "BREAKER_OPEN_MS=40ms", "BREAKER_OPEN_MAX_MS=300ms",
 	    "OUTBOX_AGE=3s", url, codec, writes, NULL);
