@@ -26,7 +26,7 @@
 
 #include "base/process.h"
 
-enum { SETTINGS_MAX = 24, DIRECTORIES_MAX = 256, SAID_B = 1024 };
+enum { SETTINGS_MAX = 40, DIRECTORIES_MAX = 256, SAID_B = 1024 };
 
 /* What went wrong first, in memory that all of the program share. */
 struct said {
@@ -319,6 +319,7 @@ static int open_with(larder **ret_cache, char **ret_why, const char *dir, va_lis
 	settings[used++] = TEAM_SECRET;
 	while (used < SETTINGS_MAX && (settings[used] = va_arg(args, const char *)) != NULL)
 		used++;
+	TEAM_CHECK(used < SETTINGS_MAX);
 	options.flags = LARDER_OPEN_NO_ENV;
 	options.settings = settings;
 	return larder_open(&options, ret_cache, ret_why);
