@@ -39,6 +39,11 @@ LD_LIBRARY_PATH=$(dirname "$(dirname "$pc")") LARDER_SECRET_FILE=$here/secret LA
 export LD_LIBRARY_PATH LARDER_SECRET_FILE LARDER_DIR LARDER_SIZE
 "$here/server" > "$here/first" 2>&1
 nothing 'it runs' "$([ $? -eq 0 ] || cat "$here/first")"
+if [ "$(grep -c '^loading theme$' "$here/first")" = 1 ] && [ "$(grep -c '^dark$' "$here/first")" = 4 ]; then
+	ok 'four workers have loaded once'
+else
+	not_ok 'four workers have loaded once' "$(cat "$here/first")"
+fi
 if [ "$("$here/server" 2>&1 | sort -u)" = dark ]; then
 	ok 'and finds at its second start what it stored at the first'
 else
