@@ -38,7 +38,8 @@ static struct shared {
 static void begin(void)
 {
 	shared = team_share(sizeof(*shared));
-	cache = team_open(team_directory(), "SIZE=8M", "WORKERS=32", "THREADS=0", "WRITE_WAIT_MS=200ms", "FILL_WAIT_MS=20s", "LEASE_MS=60s", "TTL=10s", "STALE=1h", NULL);
+	cache = team_open(team_directory(), "SIZE=8M", "WORKERS=32", "THREADS=0", "WRITE_WAIT_MS=200ms", "FILL_WAIT_MS=20s", "LEASE_MS=60s",
+	    "TTL=10s", "STALE=1h", NULL);
 	tenant = team_tenant(cache, "acme");
 }
 

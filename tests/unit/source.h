@@ -19,6 +19,7 @@ struct source {
 	size_t tag_count;
 	void (*meanwhile)(struct source *source);
 	_Atomic unsigned calls;
+	_Atomic unsigned ended;        /* calls that have written what follows; for loads of another thread */
 	char old[64], old_etag[64];    /* what it was given; "" = none */
 	char request_id[64];
 	int64_t left_ms;
@@ -44,6 +45,7 @@ static inline int source_load(struct larder_load *load, void *ctx)
 	atomic_fetch_add(&source->calls, 1);
 	if (source->meanwhile)
 		source->meanwhile(source);
+	atomic_fetch_add(&source->ended, 1);
 	load->etag = source->etag;
 	load->store.tags = source->tags;
 	load->store.tag_count = source->tag_count;
