@@ -173,22 +173,21 @@ int ld_outbox_sending(struct ld_store *store, int64_t within_ms, int64_t *ret_un
 
 void ld_outbox_unlock(struct ld_store *store, int quiet)
 {
+	struct ld_seg_header *h;
+	uint64_t until_ms;
 	int64_t now_ms;
 
 	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0)
 		return;
-	{
-		struct ld_seg_header *h = store->seg.h;
-		uint64_t until_ms = atomic_load(&h->drain_until_ms);
-
-		/*
-		 * Of a predecessor one may be on its way still. Stopped here and overtaken, we leave what the successor has written: its time is a
-		 * later one, and the gate has its number.
-		 */
-		if (have_lock(&store->seg) && quiet)
-			(void)atomic_compare_exchange_strong(&h->drain_until_ms, &until_ms, atomic_load(&h->drain_from_ms));
-		(void)ld_gate_leave_own(&h->drain_gate, store->seg.self);
-	}
+	h = store->seg.h;
+	until_ms = atomic_load(&h->drain_until_ms);
+	/*
+	 * Of a predecessor one may be on its way still. Stopped here and overtaken, we leave what the successor has written: its time is a later one, and
+	 * the gate has its number.
+	 */
+	if (have_lock(&store->seg) && quiet)
+		(void)atomic_compare_exchange_strong(&h->drain_until_ms, &until_ms, atomic_load(&h->drain_from_ms));
+	(void)ld_gate_leave_own(&h->drain_gate, store->seg.self);
 	ld_leave(store);
 }
 

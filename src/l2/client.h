@@ -59,7 +59,7 @@ enum ld_l2_outcome {
 	LD_L2_REJECTED,                 /* another 4xx, or a redirect */
 	LD_L2_BODY,                     /* an answer that cannot be read */
 	LD_L2_OPEN,                     /* the breaker is open */
-	LD_L2_BUSY,                     /* no connection free, or too many calls of the host under way */
+	LD_L2_BUSY,                     /* no connection free, no descriptor for one, or too many calls of the host under way */
 	LD_L2_LOCAL,                    /* out of memory, or a request that may not be sent */
 	LD_L2_OUTCOMES
 };

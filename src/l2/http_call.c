@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <larder/larder.h>
 
@@ -88,13 +90,28 @@ static enum ld_http_outcome judge(const struct ld_http_slot *slot, const struct 
 	return LD_HTTP_OK;
 }
 
+/* Has L2 nothing to do with it? A name server is asked over sockets, too, and is not heard of without one. */
+static int is_without_socket(const struct ld_http_slot *slot, CURLcode rc)
+{
+	int fd;
+
+	if (slot->no_socket || rc != CURLE_COULDNT_RESOLVE_HOST)
+		return slot->no_socket && rc == CURLE_COULDNT_CONNECT;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd != -1)
+		(void)close(fd);
+	return fd == -1;
+}
+
 int ld_http_conclude(const struct ld_http_slot *slot, CURLcode rc, struct ld_http_answer *answer)
 {
 	const struct ld_http_receipt *receipt = &slot->receipt;
 
 	if (rc == CURLE_OUT_OF_MEMORY || receipt->no_memory)
 		return LARDER_E_NOMEM;
-	if (receipt->too_many)
+	if (is_without_socket(slot, rc))
+		answer->outcome = LD_HTTP_POOL_BUSY;
+	else if (receipt->too_many)
 		answer->outcome = LD_HTTP_BAD_ANSWER;
 	else if (receipt->too_large)
 		answer->outcome = LD_HTTP_BAD_BODY;

@@ -185,6 +185,7 @@ static void begin(struct ld_http_flight *flight)
 		body_max = request->body_max;
 	ld_http_receipt_init(&slot->receipt, flight->answer, body_max, request->method == LD_HTTP_HEAD, ld_clock_wall_ms());
 	slot->error[0] = '\0';
+	slot->no_socket = 0;
 	rc = ld_http_request_lay_out(slot, request, left_ms < INT32_MAX ? left_ms : INT32_MAX);
 	if (rc == CURLE_OK) {
 		CURLMcode added = curl_multi_add_handle(slot->multi, slot->easy);

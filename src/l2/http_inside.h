@@ -94,6 +94,7 @@ struct ld_http_slot {
 	unsigned watched;                      /* what libcurl waits for; written by its callback, in the thread that has the slot */
 	struct pollfd watch[LD_HTTP_WATCHES];
 	int64_t born_ms, used_ms;
+	int no_socket;                         /* 1: this process could not make one for the call that it is used for */
 	int multiplexed;                       /* HTTP/2: what comes in while it is idle belongs to no answer */
 	struct ld_http_receipt receipt;
 	struct curl_slist lines[LD_HTTP_LINES];

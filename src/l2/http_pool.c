@@ -61,10 +61,15 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 
 	(void)purpose;
 	for (unsigned i = 0; i < LD_HTTP_SOCKETS; i++) {
+		int fd;
+
 		if (atomic_load(&slot->sockets[i]) != -1)
 			continue;
-		atomic_store(&slot->sockets[i], socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol));
-		return atomic_load(&slot->sockets[i]);
+		fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+		/* A host without IPv6 tries the other addresses. All else - no descriptors, a filter of system calls - is this process's own. */
+		slot->no_socket |= fd == -1 && errno != EAFNOSUPPORT && errno != EPROTONOSUPPORT;
+		atomic_store(&slot->sockets[i], fd);
+		return fd;
 	}
 	return CURL_SOCKET_BAD;
 }

@@ -10,9 +10,11 @@
 
 #include <cmocka.h>
 
+#include <sys/resource.h>
 #include <time.h>
 
 #include "cache.h"
+#include "child.h"
 #include "lib/fault_server.h"
 
 enum { FLUSH_MS = 20000, ROWS = 28 };
@@ -429,6 +431,35 @@ static void test_the_host_learns_that_it_is_down(void **state)
 	assert_int_equal(requests(both), before);
 }
 
+static void without_descriptors(void *arg)
+{
+	struct box *box = arg;
+	struct rlimit limit;
+
+	CHILD_CHECK(larder_attach(box->cache) == 0);
+	CHILD_CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	limit.rlim_cur = 64;
+	CHILD_CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+	while (dup(STDERR_FILENO) >= 0)
+		;
+	for (int i = 0; i < 10; i++) {
+		CHILD_CHECK(box_gives(box, "poor", LARDER_E_L2, NULL));
+		CHILD_CHECK(larder_reason() == LARDER_REASON_L2_BUSY);
+	}
+}
+
+/* What one worker lacks is no word about L2: the others go on asking. */
+static void test_a_worker_without_descriptors_opens_no_breaker(void **state)
+{
+	struct both *both = *state;
+	struct box *box = open_both(both, (const char *const[]){ "BREAKER_FAILURES=2", "BREAKER_OPEN_MS=60s", "BREAKER_OPEN_MAX_MS=60s", NULL });
+
+	answer(both, 200, "Content-Type: application/json\r\n", "{\"value\":\"there\",\"ttl\":30}", 0);
+	assert_int_equal(child_run(without_descriptors, box), 0);
+	assert_int_equal(requests(both), 0);
+	assert_true(box_gives(box, "rich", 0, "there"));
+}
+
 #ifdef LARDER_FAULTS
 static void test_one_probe_and_three_successes(void **state)
 {
@@ -716,6 +747,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_each_failure_is_no_miss, begin, end),
 		cmocka_unit_test_setup_teardown(test_retries, begin, end),
 		cmocka_unit_test_setup_teardown(test_the_host_learns_that_it_is_down, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_worker_without_descriptors_opens_no_breaker, begin, end),
 #ifdef LARDER_FAULTS
 		cmocka_unit_test_setup_teardown(test_one_probe_and_three_successes, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_stale_value_outlives_l2, begin, end),
