@@ -210,7 +210,8 @@ LARDER_API LARDER_CHECK int larder_open(const struct larder_options *options, la
 LARDER_API LARDER_CHECK int larder_attach(larder *cache);
 
 /**
- * Close a handle. The last close of a process stops its background thread, gives its slot back and wipes the secret.
+ * Close a handle. The last close of a process stops its background threads, gives its slot back and wipes the secret. It waits for loaders that run in the
+ * background, and for a call to L2 that is under way.
  * No other call on the handle, nor on tenants of it, may be running or follow. NULL is allowed.
  */
 LARDER_API void larder_close(larder *cache);
@@ -504,12 +505,13 @@ enum larder_loaded {
  *
  * old        what the cache has, too old or about to be; NULL = nothing. Its data, len, flags, age_ms and hard_end_ms are set
  * old_etag   what the loader, or L2, gave with it; "" = nothing
- * left_ms    of the caller's budget; a loader that needs longer goes on, but the caller may be late, and after LARDER_LEASE_MS another one begins.
+ * left_ms    of the caller's budget, or of the time that a load in the background may take; a loader that needs longer goes on, but the caller may be late, and after LARDER_LEASE_MS another one begins.
  *            larder_load_renew() puts that off
  * request_id of the caller; NULL = none
  *
  * The loader may write what follows. store begins with the policy's times; etag is borrowed until the loader has returned, up to 127 bytes, longer is
- * not kept; no_store 1: the value is for the callers who wait now, and is not kept.
+ * not kept; no_store 1: the value is for this caller alone, and is not kept: those who wait load for
+ * themselves then, at once. So they do when the store takes no value.
  */
 struct larder_load {
 	size_t size;

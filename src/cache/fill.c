@@ -164,6 +164,8 @@ static int overflow(struct ld_fill *fill)
 		return failed(fill, LD_LEASE_L2_FAILED, 0);
 	if (fill->asked->keyspace->policy.on_busy == LD_ON_BUSY_FAIL || !take_extra(cache))
 		return without_value(fill, LARDER_E_BUSY);
+	/* The loader has its time all the same: who waited for another one need not fail for that. */
+	fill->end_ms = ld_clock_boot_ms() + cache->settings.number[LD_SET_FILL_WAIT_MS];
 	rc = ld_fill_load(fill, fill->result, &end);
 	atomic_fetch_sub(&cache->extra, 1);
 	return rc;

@@ -10,7 +10,7 @@ larder_sources += \
 	src/cache/spaces.c src/cache/spaces.h src/cache/spaces_table.c src/cache/spaces_table.h src/cache/stats.c \
 	src/cache/tags.c src/cache/tenant.c
 
-EXTRA_DIST += src/cache/SPACES.md src/cache/spaces.example.json
+dist_doc_DATA = src/cache/SPACES.md src/cache/spaces.example.json
 
 # larder(5): a frame written by hand, and the table of settings.
 
