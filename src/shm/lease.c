@@ -24,7 +24,8 @@
  *
  * A tag may come to have two rows, if two that find none at the same time choose different ones. Therefore a taker, with the lease held, looks at the other
  * rows of the set, and gives it back when it finds its tag held there too. Of two takers the one that was held later sees the other; both may see
- * each other, and both try again: then they find the name, and so the same row.
+ * each other, and both try again: then they find the name, and so the same row. Where the other one has ended already, with a stored value, the taker
+ * is told so.
  */
 #include "shm/lease.h"
 
@@ -186,14 +187,23 @@ static uint64_t take(struct ld_lease_row *row, uint64_t before, const struct wan
 	return held;
 }
 
-static int is_held_elsewhere(const struct want *want, const struct ld_lease_row *but)
+/* Has it ended with a stored value, a moment ago? Whoever asks may have read the clock before that: then its time is ahead. */
+static int has_stored(uint64_t word, const struct ld_lease_ask *ask)
+{
+	return ld_lease_end_of(word) == LD_LEASE_STORED && (int32_t)((uint32_t)(uint64_t)ask->now_ms - (uint32_t)word) < STORED_MS;
+}
+
+/* Look at the other rows of our tag. ret_stored is set where one of them has ended with a stored value. */
+static int is_held_elsewhere(const struct want *want, const struct ld_lease_row *but, int *ret_stored)
 {
 	for (struct ld_lease_row *row = want->set; row < want->set + LD_LEASE_WAYS; row++) {
 		uint64_t word = atomic_load(&row->word);
 
-		if (row != but && ld_lease_state_of(word) == LD_LEASE_IS_HELD && ld_lease_left_of(word, want->ask->now_ms) > 0 &&
-		    atomic_load(&row->tag) >> 16 == want->label)
+		if (row == but || atomic_load(&row->tag) >> 16 != want->label)
+			continue;
+		if (ld_lease_state_of(word) == LD_LEASE_IS_HELD && ld_lease_left_of(word, want->ask->now_ms) > 0)
 			return 1;
+		*ret_stored |= has_stored(word, want->ask);
 	}
 	return 0;
 }
@@ -202,20 +212,20 @@ static int is_held_elsewhere(const struct want *want, const struct ld_lease_row 
 static int take_row(struct ld_lease_row *row, uint64_t before, const struct want *want, struct ld_lease *ret_lease)
 {
 	uint64_t held = take(row, before, want);
-	int taken_over = ld_lease_is_busy(before);
+	int taken_over = ld_lease_is_busy(before), stored = 0;
 
 	/* Those who waited for the one before shall look. */
 	if (taken_over)
 		ld_lease_wake_all(row);
 	if (held == 0)
 		return 0;
-	if (is_held_elsewhere(want, row)) {
+	if (is_held_elsewhere(want, row, &stored)) {
 		const struct ld_lease lease = { .row = (uint32_t)(row - want->table->rows), .token = held };
 
 		(void)ld_lease_end(want->table, &lease, LD_LEASE_GONE, 0, want->ask->now_ms);
 		return 0;
 	}
-	*ret_lease = (struct ld_lease){ .row = (uint32_t)(row - want->table->rows), .token = held, .taken_over = taken_over };
+	*ret_lease = (struct ld_lease){ .row = (uint32_t)(row - want->table->rows), .token = held, .stored = stored, .taken_over = taken_over };
 	return 1;
 }
 
@@ -265,7 +275,7 @@ static int try_own(const struct want *want, const struct ld_lease_found *found, 
 	if (*ret_answer == LD_LEASE_TAKEN) {
 		if (!take_row(found->own, word, want, ret_lease))
 			return 0;
-		ret_lease->stored = ld_lease_end_of(word) == LD_LEASE_STORED && (uint32_t)(uint64_t)want->ask->now_ms - (uint32_t)word < STORED_MS;
+		ret_lease->stored |= has_stored(word, want->ask);
 	}
 	if (*ret_answer == LD_LEASE_HELD)
 		*ret_lease = (struct ld_lease){ .row = (uint32_t)(found->own - want->table->rows), .token = word };

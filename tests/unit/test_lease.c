@@ -123,6 +123,36 @@ static void test_stored_is_said_for_a_while(void **state)
 	assert_int_equal(lease.stored, 0);
 }
 
+/* Who asks has read the clock, and was stopped for seconds while it was stored. */
+static void test_stored_is_said_to_whoever_is_late(void **state)
+{
+	struct ld_lease lease;
+
+	(void)state;
+	assert_int_equal(try_as(ANNA, NOW, &lease), LD_LEASE_TAKEN);
+	assert_int_equal(ld_lease_end(&table, &lease, LD_LEASE_STORED, 0, NOW + 5000), 1);
+	assert_int_equal(try_as(BERT, NOW + 1, &lease), LD_LEASE_TAKEN);
+	assert_int_equal(lease.stored, 1);
+}
+
+/* A tag that has two rows: the other one was taken while a slow process was naming the first, which it then gave back. */
+static void test_stored_is_said_by_another_row(void **state)
+{
+	const struct ld_lease_word naming = { LD_LEASE_IS_NAMING, BERT, 1, NOW + LD_LEASE_NAMING_MS }, gone = { LD_LEASE_IS_IDLE, LD_LEASE_GONE, 1, NOW };
+	struct ld_lease lease;
+
+	(void)state;
+	atomic_store(&rows[0].word, ld_lease_pack(&naming));
+	assert_int_equal(try_tag(&one_set, 77, ANNA, NOW, &lease), LD_LEASE_TAKEN);
+	assert_int_equal(lease.row, 1);
+	assert_int_equal(ld_lease_end(&one_set, &lease, LD_LEASE_STORED, 0, NOW), 1);
+	atomic_store(&rows[0].tag, UINT64_C(77) << 16 | 1);
+	atomic_store(&rows[0].word, ld_lease_pack(&gone));
+	assert_int_equal(try_tag(&one_set, 77, CARL, NOW, &lease), LD_LEASE_TAKEN);
+	assert_int_equal(lease.row, 0);
+	assert_int_equal(lease.stored, 1);
+}
+
 static void test_time_is_over(void **state)
 {
 	struct ld_lease ours, theirs, third;
@@ -515,7 +545,9 @@ static void test_sizes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_one_has_it), TEST(test_stored_is_said_for_a_while), TEST(test_time_is_over), TEST(test_late_alone), TEST(test_renewed),
+		TEST(test_one_has_it), TEST(test_stored_is_said_for_a_while), TEST(test_stored_is_said_to_whoever_is_late), TEST(test_stored_is_said_by_another_row),
+		TEST(test_time_is_over),
+		TEST(test_late_alone), TEST(test_renewed),
 		TEST(test_lengths_are_bounded), TEST(test_holder_is_dead), TEST(test_a_waiter_finds_it_dead), TEST(test_throttled),
 		TEST(test_overtaken_by_a_write), TEST(test_slow_waiter), TEST(test_generations_go_round), TEST(test_time_goes_round),
 		TEST(test_full), TEST(test_full_of_throttled), TEST(test_oldest_row_goes_first), TEST(test_tags_collide),
