@@ -7,6 +7,7 @@ setup_build_packages='gcc libc6-dev make autoconf automake libtool pkg-config li
 setup_test_packages='libcmocka-dev bats g++ mandoc perl procps bsdutils gzip curl ccache openssl'
 setup_sanitizer_packages='clang libclang-rt-14-dev'
 setup_valgrind_packages='valgrind libc6-dbg'
+setup_dist_packages=xz-utils
 
 setup_say() {
 	printf '== %s\n' "$*" >&2
@@ -31,6 +32,7 @@ setup_has() {
 	libmicrohttpd-dev) pkg-config --exists libmicrohttpd ;;
 	libcmocka-dev) pkg-config --exists cmocka ;;
 	procps) command -v ps ;;
+	xz-utils) command -v xz ;;
 	bsdutils) command -v script ;;
 	libc6-dev | libc6-dbg | libclang-rt-*) ;;
 	*) command -v "$1" ;;
