@@ -57,6 +57,15 @@ static void tell_entry(const struct ld_store_explained *seen, struct larder_expl
 	memcpy(to->etag, seen->etag, sizeof(to->etag));
 }
 
+static void tell_policy(const struct ld_policy *policy, struct larder_explanation *to)
+{
+	to->ttl_ms = policy->ttl_ms;
+	to->stale_ms = policy->stale_ms;
+	to->error_ms = policy->error_ms;
+	to->negative_ms = policy->negative_ms;
+	to->keeps_names = policy->keep_names;
+}
+
 static void tell_lease(larder *cache, const struct ld_key *key, struct larder_explanation *to)
 {
 	struct ld_lease_info info = { .failed_ago_ms = -1 };
@@ -294,11 +303,7 @@ int larder_inspect_explain(larder_tenant *tenant, const char *space, const void 
 	cache = tenant->cache;
 	to.size = ret_explanation->size;
 	memcpy(to.digest, key.digest, sizeof(to.digest));
-	to.ttl_ms = keyspace->policy.ttl_ms;
-	to.stale_ms = keyspace->policy.stale_ms;
-	to.error_ms = keyspace->policy.error_ms;
-	to.negative_ms = keyspace->policy.negative_ms;
-	to.keeps_names = keyspace->policy.keep_names;
+	tell_policy(&keyspace->policy, &to);
 	to.passed = ld_way_of(cache, NULL, &key).pass;
 	to.tells_l2 = ld_second_tells(cache, NULL);
 	tell_entry(&seen, &to);

@@ -497,11 +497,15 @@ static void test_old_values_and_l2(void **state)
 	assert_int_equal(explain(box, "n").if_l2_fails, LARDER_E_L2);
 	assert_true(box_gives(box, "n", LARDER_E_L2, NULL));
 	assert_int_equal(second_requests(second), 4);
+	/* With a loader: L2 has none, and then the loader fails. */
+	(void)loads(box, "m", 1, LARDER_E_LOAD, "L2 is asked, then");
+	(void)loads(box, "e", 1, LARDER_STALE, "L2 is asked, then");
+	assert_int_equal(second_requests(second), 6);
 	assert_int_equal(larder_inspect_breaker_force(box->inspector, NULL, LARDER_BREAKER_ORDER_OPEN), 0);
 	(void)holds(box, "e", LARDER_STALE, 0, "breaker is open");
 	set_old(box, "s2", LARDER_IS_STALE);
 	assert_int_equal(holds(box, "s2", LARDER_STALE, 0, "breaker is open").refreshes, 0);
-	assert_int_equal(second_requests(second), 4);
+	assert_int_equal(second_requests(second), 6);
 }
 
 static void test_a_thread_refreshes(void **state)
