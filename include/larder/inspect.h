@@ -312,19 +312,30 @@ struct larder_explanation {
 	size_t size;
 	/* What a get would do. */
 	int32_t asks_l2;           /**< 1: it would ask L2, and return its answer; `result` is then for when L2 has none */
+	int32_t waits;             /**< 1: it would wait for somebody else who fetches the value; `result` is then for when that one finds none */
+	int32_t refreshes;         /**< 1: it would return the stale value at once, while L2 is asked for a newer one; in a process without threads, before it returns */
 	int32_t result;            /**< enum larder_result of a get */
+	int32_t if_l2_fails;       /**< the same, when L2 is asked, by whomever, and fails */
 	const char *why;           /**< one sentence */
+	/* What a larder_get_or_set() would do. */
+	int32_t loads;             /**< 1: it would have its loader called, if L2 has none */
+	int32_t load_waits;        /**< 1: it would wait for somebody else who loads */
+	int32_t load_result;       /**< what it would return if the load, its own or the other's, fails */
+	int32_t may_be_early;      /**< 1: it may have a fresh value refreshed, by lot */
+	const char *load_why;      /**< one sentence */
 	/* The key, and what goes for it. */
 	unsigned char digest[LARDER_DIGEST_SIZE];
 	int32_t on;                /**< 0 after `larder off` */
 	int32_t passed;            /**< 1: LARDER_ENABLED is off, or the key is outside LARDER_ROLLOUT */
-	int64_t ttl_ms, stale_ms, negative_ms; /**< the policy of now, for what is stored from now on */
+	int64_t ttl_ms, stale_ms, error_ms, negative_ms; /**< the policy of now, for what is stored from now on */
 	int32_t keeps_names;
 	/* The entry. The rest of it is 0 where there is none, or it is damaged. */
 	uint32_t state;            /**< a LARDER_IS_ bit; 0 = there is none */
 	int32_t absent;            /**< 1: a remembered "not found" */
 	int32_t tells_l2;          /**< 1: a set or delete of now would be told to L2 */
-	int64_t age_ms, fresh_ms, left_ms; /**< fresh_ms and left_ms below 0: over for so long; the hard end counted in */
+	int64_t age_ms;
+	int64_t fresh_ms, left_ms, error_left_ms; /**< until the end of TTL, stale window and error window; below 0: over for so long; the hard end counted in */
+	int64_t load_ms;           /**< that its load took; 0 = it was not loaded */
 	int64_t hard_end_ms;       /**< wall clock; 0 = none */
 	uint64_t sequence, value_len, stored_bytes;
 	uint32_t flags, hits_estimate;
@@ -332,6 +343,20 @@ struct larder_explanation {
 	/* What hides it: an entry whose sequence is below a clear's, or not above the barrier's, is not served. 0 = none. */
 	uint64_t cleared_all, cleared_tenant, cleared_space;
 	uint64_t barrier;          /**< a write of the key, or of one that shares its place, could not be done */
+	uint32_t tag_count;        /**< tags of the entry */
+	uint32_t reserved;
+	uint64_t tag;              /**< hash of the one of them that was invalidated last, or shares its word with one; 0 = none was */
+	uint64_t tag_cleared;      /**< when; as a clear's */
+	/* The lease: who fetches the value. */
+	int32_t lease_held;        /**< 1: somebody has it, and its time is not over; the next five are 0 otherwise */
+	int32_t lease_pid;         /**< 0 = not known: its holder is dead */
+	int32_t lease_alive;       /**< 1: its holder lives; of a dead one the next caller takes it over */
+	int32_t lease_outdated;    /**< 1: the key was written since: the next caller takes it over */
+	int64_t lease_age_ms, lease_left_ms;
+	uint32_t lease_waiting;    /**< calls that came to wait for its end */
+	uint32_t reserved2;
+	int64_t throttled_ms;      /**< a load failed, and for so long there is no other; 0 = there may be */
+	int64_t failed_ago_ms;     /**< the last load that failed; -1 = none that is known */
 	/* What L2 has not been told, and what it may not hand back. */
 	const char *pending;       /**< "none", "set", "delete"; a pending write of the key keeps L2 from being asked */
 	int64_t pending_ms;        /**< how long it has waited */
@@ -339,6 +364,7 @@ struct larder_explanation {
 	/* The way to L2. */
 	int32_t l2;                /**< 1: there is a second level */
 	int32_t breaker;           /**< enum larder_breaker_state; -1 = none */
+	int32_t breaker_own;       /**< 1: it is the tenant's own, by its policy */
 	int64_t breaker_retry_ms;  /**< until a call is let through; 0 = now, -1 = not before it is closed by hand */
 	int64_t limit_rate;        /**< the tenant's gets of L2 in 10^9 s; 0 = no limit */
 	int64_t limit_retry_ms;    /**< until the limit lets one through; 0 = now */

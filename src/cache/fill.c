@@ -24,8 +24,7 @@
 #include "base/fault.h"
 #include "base/process.h"
 
-/* A chance below e^-20 is none. */
-enum { EARLY_MOST = 20, LEASE_MARGIN_MS = 100 };
+enum { LEASE_MARGIN_MS = 100 };
 
 static struct ld_store *store_of(const struct ld_fill *fill)
 {
@@ -301,7 +300,7 @@ static int is_due_early(const struct ld_fill *fill)
 	int64_t beta = fill->asked->keyspace->policy.beta, left_ms = found->fresh_until_ms - found->now_ms;
 	double reach_ms = (double)found->load_ms * (double)beta / 100;
 
-	if (found->load_ms == 0 || beta == 0 || (double)left_ms > reach_ms * EARLY_MOST)
+	if (found->load_ms == 0 || beta == 0 || (double)left_ms > reach_ms * LD_FILL_EARLY_MOST)
 		return 0;
 	return -reach_ms * log(chance()) >= (double)left_ms;
 }

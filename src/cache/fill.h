@@ -25,6 +25,8 @@ struct ld_fill {
 
 /** Most bytes of a loader's context that are copied. */
 enum { LD_FILL_CTX_MAX = 4096 };
+/** A value is not refreshed early while more of its time is left than so many times what a load takes (times beta): a chance below e^-20 is none. */
+enum { LD_FILL_EARLY_MOST = 20 };
 
 /** A get found nothing fresh, and L2 is to be asked (ld_second_wanted()). Returns the get's result; found and source are as they are to be told. */
 int ld_fill_from_l2(struct ld_fill *fill);

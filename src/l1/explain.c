@@ -40,8 +40,17 @@ static void explain_hiding(const struct ld_seg *seg, const struct ld_key *key, c
 	int there;
 	struct ld_tenant_row *row = row_of(seg, key, &there);
 
-	for (unsigned i = 0; i < given.tag_count; i++)
+	for (unsigned i = 0; i < given.tag_count; i++) {
+		uint64_t cleared;
+
 		tags[i] = ld_entry_tag(entry, i);
+		cleared = ld_tag_cleared(seg, tags[i]);
+		if (cleared <= to->tag_cleared)
+			continue;
+		to->tag = tags[i];
+		to->tag_cleared = cleared;
+	}
+	to->tag_count = given.tag_count;
 	to->cleared_all = atomic_load_explicit(&seg->h->clear_seq, memory_order_acquire);
 	to->cleared_tenant = there ? atomic_load_explicit(&row->clear_seq, memory_order_acquire) : 0;
 	to->cleared_space = ld_scope_seq(seg->scopes, key->scope_tag);
@@ -66,7 +75,9 @@ static void explain_entry(const struct ld_store *store, const struct ld_key *key
 	to->absent = entry.head.bits & LD_ENTRY_ABSENT ? 1 : 0;
 	to->created_ms = entry.head.created_ms;
 	to->fresh_until_ms = entry.head.fresh_until_ms;
+	to->stale_until_ms = entry.head.stale_until_ms;
 	to->dead_ms = entry.head.dead_ms;
+	to->load_ms = entry.head.load_ms;
 	to->hard_end_ms = entry.head.hard_end_ms;
 	to->seq = entry.head.seq;
 	to->value_len = entry.head.value_len;

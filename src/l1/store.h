@@ -270,9 +270,11 @@ struct ld_store_explained {
 	int off;
 	uint32_t state;                /* LARDER_IS_ bit, 0 = no row; the entry's fields are 0 then, and where it is damaged */
 	int absent;
-	int64_t created_ms, fresh_until_ms, dead_ms, hard_end_ms, now_ms, wall_ms;
+	int64_t created_ms, fresh_until_ms, stale_until_ms, dead_ms, hard_end_ms, now_ms, wall_ms;
 	uint64_t seq, value_len, stored_b;
-	uint32_t flags, hits;
+	uint32_t flags, hits, load_ms;
+	uint32_t tag_count;
+	uint64_t tag, tag_cleared;     /* of its tags the one that was invalidated last, and up to which sequence; both 0 = none was */
 	char etag[128];                /* LD_ETAG_MAX and the end */
 	uint64_t cleared_all, cleared_tenant, cleared_space, barrier;
 	int pending;                   /* 0 = nothing, else enum ld_outbox_op */

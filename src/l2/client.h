@@ -142,6 +142,8 @@ int ld_l2_is_open(struct ld_l2 *l2, int64_t *ret_retry_after_ms);
 
 /** The host's breaker, as it is now. 0, or -1 where it cannot be seen. */
 int ld_l2_breaker(struct ld_l2 *l2, struct ld_breaker_view *ret_view);
+/** The one that this call would come to: the host's, or its tenant's own. It makes none. */
+int ld_l2_breaker_of(struct ld_l2 *l2, const struct ld_l2_call *call, struct ld_breaker_view *ret_view);
 
 /** The longest that any call may take: after so long no request of ours is on its way any more. */
 int64_t ld_l2_longest_ms(const struct ld_l2 *l2);

@@ -231,7 +231,8 @@ void ld_l2_report(struct passage *passage, enum ld_l2_outcome outcome, enum ld_b
 /* ---- for those who look ---- */
 
 struct look {
-	struct ld_l2 *l2;
+	const struct ld_breaker_settings *settings;
+	uint64_t tag;
 	struct ld_breaker_view *view;
 };
 
@@ -240,19 +241,28 @@ static int look_in(struct ld_seg *seg, int64_t now_ms, void *ctx)
 	static const struct ld_breaker unused;
 	struct look *look = ctx;
 	const struct ld_breakers *table = &seg->breakers;
-	const struct ld_breaker_row *row = ld_breakers_find(table, look->l2->tag);
+	const struct ld_breaker_row *row = ld_breakers_find(table, look->tag);
 
 	/* Looking makes no row. Where all are taken it is the shared one that counts. */
 	if (!row && atomic_load_explicit(&table->rows[table->max - 1].tag, memory_order_acquire) != 0)
 		row = &table->rows[0];
-	ld_breaker_look(row ? &row->breaker : &unused, &look->l2->config.breaker, now_ms, look->view);
+	ld_breaker_look(row ? &row->breaker : &unused, look->settings, now_ms, look->view);
 	return 0;
 }
 
 int ld_l2_breaker(struct ld_l2 *l2, struct ld_breaker_view *ret_view)
 {
-	struct look look = { l2, ret_view };
+	struct look look = { &l2->config.breaker, l2->tag, ret_view };
 
+	return ld_store_with(l2->store, INSIDE_MS, look_in, &look) == 0 ? 0 : -1;
+}
+
+int ld_l2_breaker_of(struct ld_l2 *l2, const struct ld_l2_call *call, struct ld_breaker_view *ret_view)
+{
+	struct look look = { call->breaker, l2->tag ^ call->key->tenant_tag, ret_view };
+
+	if (!call->breaker)
+		return ld_l2_breaker(l2, ret_view);
 	return ld_store_with(l2->store, INSIDE_MS, look_in, &look) == 0 ? 0 : -1;
 }
 

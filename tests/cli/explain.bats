@@ -73,6 +73,52 @@ load helper
 	contains "$output" "until it is closed by hand"
 }
 
+@test "explain: tags, and the lease" {
+	larder set --tags user:1,user:2 acme named key value
+	exits 0 larder explain --json acme named key
+	equal "$(json .tags.count <<< "$output")" 2
+	equal "$(json .tags.hides <<< "$output")" false
+	equal "$(json .tags.tag <<< "$output")" ""
+	equal "$(json .lease.held <<< "$output")" false
+	equal "$(json .lease.failed_ago_ms <<< "$output")" -1
+	equal "$(json .loader.loads <<< "$output")" false
+	equal "$(json .loader.if_it_fails <<< "$output")" LARDER_OK
+	larder clear --tags user:2 acme
+	exits 1 larder explain --json acme named key
+	equal "$(json .tags.hides <<< "$output")" true
+	[[ $(json .tags.tag <<< "$output") =~ ^[0-9a-f]{16}$ ]]
+	equal "$(json .cleared.space <<< "$output")" 0
+	equal "$(json .loader.loads <<< "$output")" true
+	equal "$(json .loader.if_it_fails <<< "$output")" LARDER_E_LOAD
+	exits 1 larder explain acme named key
+	contains "$output" "a tag of the entry"
+	[[ $output =~ invalidated\ at\ +[0-9]+,\ hides\ the\ entry ]]
+	[[ $output =~ held\ by\ +nobody ]]
+	[[ $output =~ with\ a\ loader\ +the\ caller\ loads\ it ]]
+	lacks "$output" user:2
+}
+
+@test "explain: the error window, and a breaker of the tenant's own" {
+	cat > "$LARDER_SPACES_FILE" <<-'END'
+	{ "spaces": { "named": { "ttl": "1ms", "stale": 0, "stale_if_error": "1h" } }, "tenants": { "acme": { "breaker": { "failures": 1 } } } }
+	END
+	larder set acme named key value
+	until_true eval '[ "$(larder explain --json acme named key | json .entry.state)" = error ]'
+	exits 1 larder explain --json acme named key
+	equal "$(json .result <<< "$output")" LARDER_MISS
+	equal "$(json .policy.error_ms <<< "$output")" 3600000
+	between "$(json .entry.error_left_ms <<< "$output")" 3500000 3600000
+	equal "$(json .loader.if_it_fails <<< "$output")" LARDER_STALE
+	LARDER_THREADS=0 LARDER_L2_URL=http://127.0.0.1:9 exits 1 larder explain --json acme named key
+	equal "$(json .asks_l2 <<< "$output")" true
+	equal "$(json .if_l2_fails <<< "$output")" LARDER_STALE
+	equal "$(json .l2.breaker_own <<< "$output")" true
+	LARDER_THREADS=0 LARDER_L2_URL=http://127.0.0.1:9 exits 1 larder explain acme named key
+	contains "$output" "ask L2; if that has nothing: LARDER_MISS, if it fails: LARDER_STALE"
+	contains "$output" "breaker, the tenant's"
+	[[ $output =~ if\ L2\ or\ a\ loader\ fails\ +.*\ more ]]
+}
+
 @test "explain: no trace, and what it cannot do" {
 	larder set acme named key value
 	before=$(larder stat --json --section counters)
