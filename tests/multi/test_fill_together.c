@@ -92,11 +92,12 @@ static void note(int rc, const struct larder_value *value, int64_t began_ms)
 
 /* ---- a loader, and those who wait for it ---- */
 
-/* What the loader says. */
+/* What the loader says, and what all are given. */
 struct says {
 	int result;
 	const char *text;
 	int no_store;
+	const char *given;
 };
 
 static int load(struct larder_load *load, void *ctx)
@@ -112,59 +113,24 @@ static int load(struct larder_load *load, void *ctx)
 	return says->result;
 }
 
-static void ask(const struct says *says, const char *text)
+static void ask(void *arg)
 {
+	const struct says *says = arg;
 	larder_tenant *tenant = team_tenant(cache, "acme");
-	const struct larder_loading loading = { sizeof(loading), 0, 0, load, (void *)(uintptr_t)says, NULL };
+	const struct larder_loading loading = { sizeof(loading), 0, 0, load, arg, NULL };
 	struct larder_value value = { 0 };
 	int64_t began_ms = team_now_ms();
 	int rc = larder_get_or_set(tenant, "together", "k", 1, &loading, NULL, &value);
 
 	note(rc, &value, began_ms);
 	if (rc == 0 || rc == LARDER_STALE)
-		TEAM_CHECK(value.len == strlen(text) && memcmp(value.data, text, value.len) == 0);
+		TEAM_CHECK(says->given && value.len == strlen(says->given) && memcmp(value.data, says->given, value.len) == 0);
 	larder_value_free(&value);
 	larder_tenant_close(tenant);
 }
 
-static void load_a_value(void *arg)
-{
-	const struct says says = { LARDER_LOADED, "v", 0 };
-
-	(void)arg;
-	ask(&says, "v");
-}
-
-static void load_nothing(void *arg)
-{
-	const struct says says = { LARDER_LOADED_ABSENT, NULL, 0 };
-
-	(void)arg;
-	ask(&says, NULL);
-}
-
-static void load_in_vain(void *arg)
-{
-	const struct says says = { LARDER_LOAD_FAILED, NULL, 0 };
-
-	ask(&says, arg);
-}
-
-static void load_the_same(void *arg)
-{
-	const struct says says = { LARDER_LOADED_UNCHANGED, NULL, 0 };
-
-	(void)arg;
-	ask(&says, "old");
-}
-
-static void load_a_secret(void *arg)
-{
-	const struct says says = { LARDER_LOADED, "secret", 1 };
-
-	(void)arg;
-	ask(&says, "secret");
-}
+static struct says a_value = { LARDER_LOADED, "v", 0, "v" }, nothing = { LARDER_LOADED_ABSENT, NULL, 0, NULL },
+	in_vain = { LARDER_LOAD_FAILED, NULL, 0, "old" }, the_same = { LARDER_LOADED_UNCHANGED, NULL, 0, "old" }, a_secret = { LARDER_LOADED, "secret", 1, "secret" };
 
 static void all(void (*fn)(void *), void *arg)
 {
@@ -198,7 +164,7 @@ static void test_all_are_given_what_one_has_loaded(void **state)
 {
 	(void)state;
 	begin(0, NULL, NULL, NULL);
-	all(load_a_value, NULL);
+	all(ask, &a_value);
 	TEAM_EXPECT(seen(0), CALLERS);
 	TEAM_EXPECT(shared->loads, 1);
 	TEAM_EXPECT(shared->from[LARDER_FROM_LOADER], 1);
@@ -210,7 +176,7 @@ static void test_all_are_told_that_there_is_no_such_thing(void **state)
 {
 	(void)state;
 	begin(0, NULL, NULL, NULL);
-	all(load_nothing, NULL);
+	all(ask, &nothing);
 	TEAM_EXPECT(seen(LARDER_ABSENT), CALLERS);
 	TEAM_EXPECT(shared->loads, 1);
 	end();
@@ -220,7 +186,7 @@ static void test_all_fail_together(void **state)
 {
 	(void)state;
 	begin(0, "FAIL_THROTTLE_MS=0", NULL, NULL);
-	all(load_in_vain, NULL);
+	all(ask, &in_vain);
 	TEAM_EXPECT(seen(LARDER_E_LOAD), CALLERS);
 	TEAM_EXPECT(shared->loads, 1);
 	end();
@@ -231,7 +197,7 @@ static void test_all_who_fail_are_given_the_old_value(void **state)
 	(void)state;
 	begin(0, "FAIL_THROTTLE_MS=0", "TTL=10s", "STALE_IF_ERROR=1h");
 	set_old();
-	all(load_in_vain, (void *)(uintptr_t)"old");
+	all(ask, &in_vain);
 	TEAM_EXPECT(seen(LARDER_STALE), CALLERS);
 	TEAM_EXPECT(shared->loads, 1);
 	end();
@@ -242,7 +208,7 @@ static void test_all_are_given_what_is_unchanged(void **state)
 	(void)state;
 	begin(0, "TTL=10s", "STALE_IF_ERROR=1h", NULL);
 	set_old();
-	all(load_the_same, NULL);
+	all(ask, &the_same);
 	TEAM_EXPECT(seen(0), CALLERS);
 	TEAM_EXPECT(shared->loads, 1);
 	TEAM_EXPECT(exists(), 0);
@@ -253,7 +219,7 @@ static void test_what_is_not_stored_is_loaded_by_each(void **state)
 {
 	(void)state;
 	begin(0, NULL, NULL, NULL);
-	all(load_a_secret, NULL);
+	all(ask, &a_secret);
 	TEAM_EXPECT(seen(0), CALLERS);
 	TEAM_EXPECT(shared->loads, CALLERS);
 	TEAM_EXPECT(shared->from[LARDER_FROM_LOADER], CALLERS);
@@ -354,7 +320,7 @@ static void test_of_all_one_asks_l2_and_loads(void **state)
 	begin(1, NULL, NULL, NULL);
 	fault_server_rule(server, "/", &(struct fault_answer){ .status = 404 }, 1);
 	fault_server_rule(server, "/", &(struct fault_answer){ .status = 204 }, 0);
-	all(load_a_value, NULL);
+	all(ask, &a_value);
 	TEAM_EXPECT(larder_flush(cache, FLUSH_MS), 0);
 	TEAM_EXPECT(seen(0), CALLERS);
 	TEAM_EXPECT(shared->loads, 1);
