@@ -68,6 +68,8 @@ serve_tls() {
 		kill -0 "$started_pid" 2> /dev/null && break
 	done
 	export LARDER_L2_URL=https://127.0.0.1:$port/cache LARDER_L2_CA_FILE=$BATS_TEST_TMPDIR/cert.pem
+	# nginx writes of a request when its answer is out, maybe after curl has ended.
+	until_true test -s "$log"
 	: > "$log"
 }
 

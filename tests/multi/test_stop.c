@@ -694,7 +694,7 @@ static void test_elected_evictor_is_replaced(void **state)
 	(void)state;
 	dir = team_directory();
 	team_disarm();
-	cache = team_open(dir, "SIZE=16M", "WORKERS=16", "TENANTS=16", NULL);
+	cache = team_open(dir, "SIZE=16M", "WORKERS=16", "TENANTS=16", "WRITE_WAIT_MS=10s", NULL);
 	for (int i = 0; i < 3; i++)
 		pids[i] = team_start(keep, (void *)go);
 	larder_close(cache);

@@ -122,7 +122,7 @@ static void set_values(larder_tenant *tenant, unsigned values, size_t len)
 	}
 }
 
-/* Half of the store is values, and then come ten times as many unknown names as there is room for. */
+/* Half of the store is values, and then come seven times as many unknown names as their share holds, and more than would fill the other half. */
 static void test_a_flood_pushes_out_no_value(void **state)
 {
 	static const size_t lens[] = { 10, 600, 5000 };
@@ -137,7 +137,7 @@ static void test_a_flood_pushes_out_no_value(void **state)
 		snprintf(row, sizeof(row), "NAME=cache-%zu", i);
 		box_open(box, (const char *const[]){ row, NULL });
 		set_values(box->tenant, values[i], lens[i]);
-		flood(box->tenant, 0, 60000, &refused);
+		flood(box->tenant, 0, 33000, &refused);
 		sum = count(box);
 		assert_int_equal(refused, 0);
 		assert_int_equal(values_left(box->tenant, values[i]), values[i]);
