@@ -688,7 +688,7 @@ struct larder_stats {
 	uint64_t load_failures;    /**< of them, those that failed */
 	uint64_t load_joins;       /**< calls that waited for somebody else's fetch instead of making their own */
 	uint64_t load_overflows;   /**< calls that waited out their budget */
-	uint64_t refreshes;        /**< fetches in the background, or by who was given a stale value with the lease */
+	uint64_t refreshes;        /**< fetches in the background */
 };
 
 /** Returns 0; LARDER_UNAVAILABLE; LARDER_E_CLOSED, LARDER_E_USAGE. The tenant's has its entries and bytes, and its quota as size. */
