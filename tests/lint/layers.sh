@@ -32,7 +32,7 @@ judge_include() {
 		return
 	fi
 	for layer in "$2" $3; do
-		[ "$(dirname "$target")" != "$layer" ] || return 0
+		[ "${target%/*}" != "$layer" ] || return 0
 	done
 	echo "$1: may not include \"$5\""
 }
