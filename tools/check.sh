@@ -4,7 +4,7 @@
 # were; each case of a test program counts.
 #
 #   sh tools/check.sh                                in build/
-#   sh tools/check.sh --sanitizer=address,undefined  the whole suite, in build-asan/
+#   sh tools/check.sh --sanitizer=address,undefined  the same but for the lints, in build-asan/
 #   sh tools/check.sh --sanitizer=thread             the tests that have threads, in build-tsan/
 #   sh tools/check.sh --valgrind                     the unit tests under valgrind, in build/
 #
@@ -29,7 +29,7 @@ dir=build flags= target=check packages="$setup_build_packages $setup_test_packag
 for option in "$@"; do
 	case $option in
 	--sanitizer=thread) dir=build-tsan flags=--with-sanitizer=thread target=check-threads ;;
-	--sanitizer=*address*) dir=build-asan flags="--with-sanitizer=${option#*=}" ;;
+	--sanitizer=*address*) dir=build-asan flags="--with-sanitizer=${option#*=}" target=check-code ;;
 	--sanitizer=?*) dir=build-$(echo "${option#*=}" | tr , -) flags="--with-sanitizer=${option#*=}" ;;
 	--valgrind) target=check-valgrind packages="$packages $setup_valgrind_packages" ;;
 	--help) usage && exit 0 ;;
@@ -46,7 +46,9 @@ fi
 # shellcheck disable=SC2086
 {
 	setup_packages $packages || broken 'packages are missing'
-	[ "$target" != check ] || setup_nginx
+	case $target in
+	check | check-code) setup_nginx ;;
+	esac
 	setup_configure "$dir" $flags || broken 'it could not be configured'
 }
 setup_say "make in $dir"

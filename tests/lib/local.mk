@@ -39,7 +39,10 @@ endif
 # Every unit test may have threads; a multi-process test that has some adds itself to thread_tests.
 thread_tests += $(unit_tests)
 
-# The tests that have threads, for a build with --with-sanitizer=thread; and the unit tests under valgrind.
+# All that runs our code, for builds with other sanitizers; the tests that have threads, for --with-sanitizer=thread; the unit tests under valgrind.
+check-code:
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(unit_tests) $(tool_tests) $(multi_tests) $(fuzz_tests) $(cli_tests)'
+
 check-threads:
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(thread_tests)'
 
