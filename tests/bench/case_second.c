@@ -207,7 +207,7 @@ static size_t take(char *data, size_t size, size_t count, void *ctx)
 /* What a careful user of libcurl sets, threads in mind, and the headers of our own request. */
 static void open_plain(const struct bench_options *options, uint32_t entries, struct plain *plain)
 {
-	static const char *const lines[] = { "X-Tenant-Id: " BENCH_TENANT, "X-Request-Id: 00112233445566778899aabbccddeeff",
+	static const char *const lines[] = { ("X-Tenant-Id: " BENCH_TENANT), "X-Request-Id: 00112233445566778899aabbccddeeff",
 		"Accept: application/json, application/octet-stream;q=0.9" };
 
 	plain->curl = curl_easy_init();

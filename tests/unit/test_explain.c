@@ -508,6 +508,14 @@ static void test_old_values_and_l2(void **state)
 	assert_int_equal(second_requests(second), 6);
 }
 
+static uint64_t refreshes_of(struct box *box)
+{
+	struct larder_stats stats = { .size = sizeof(stats) };
+
+	assert_int_equal(larder_get_stats(box->cache, &stats), 0);
+	return stats.refreshes;
+}
+
 static void test_a_thread_refreshes(void **state)
 {
 	struct second *second = *state;
@@ -517,7 +525,8 @@ static void test_a_thread_refreshes(void **state)
 	fault_server_rule(second->server, "/", &(struct fault_answer){ .body = "{\"value\":\"new\",\"ttl\":3600}" }, 0);
 	assert_int_equal(explain(box, "s").refreshes, 1);
 	assert_true(box_gives(box, "s", LARDER_STALE, "v"));
-	assert_true(CHILD_POLL(explain(box, "s").state == LARDER_IS_FRESH));
+	/* Not by explaining, which finds that something moves meanwhile. */
+	assert_true(CHILD_POLL(refreshes_of(box) == 1));
 	(void)holds(box, "s", LARDER_OK, 0, "fresh");
 }
 

@@ -65,7 +65,7 @@ static void open_hours(struct box *box, unsigned hours)
 	(void)box_path(box, "spaces.json", file);
 	write_hours(file, hours);
 	(void)snprintf(row, sizeof(row), "SPACES_FILE=%s", file);
-	box_open(box, (const char *const[]){ row, "LOG_LEVEL=info", NULL });
+	box_open(box, (const char *const[]){ row, "LOG_LEVEL=info", "WRITE_WAIT_MS=10s", NULL });
 }
 
 /* The hours of what is stored now: 0 when they are torn, or nothing can be stored. */
