@@ -114,7 +114,7 @@ enum ld_http_outcome {
 	LD_HTTP_BAD_BODY,       /* too large, cut short, badly encoded, or of a length that is not told */
 	LD_HTTP_TLS,            /* no TLS between us: the certificate is refused, theirs or ours */
 	LD_HTTP_POOL_BUSY,      /* all connections were in use for the whole of pool_wait_ms, or of the limit where that is shorter; or this process may not
-	                           or cannot make a socket, for want of descriptors */
+	                           or cannot make a socket or open a certificate, for want of descriptors */
 	LD_HTTP_BAD_ANSWER,     /* a redirect, or not HTTP, or headers without end */
 	LD_HTTP_STOPPED,        /* `stop` said so */
 	LD_HTTP_OUTCOMES

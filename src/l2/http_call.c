@@ -5,6 +5,7 @@
  */
 #include "l2/http_inside.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -90,17 +91,42 @@ static enum ld_http_outcome judge(const struct ld_http_slot *slot, const struct 
 	return LD_HTTP_OK;
 }
 
-/* Has L2 nothing to do with it? A name server is asked over sockets, too, and is not heard of without one. */
-static int is_without_socket(const struct ld_http_slot *slot, CURLcode rc)
-{
-	int fd;
+/* What a look-up of a name has open at once: a pair of sockets to wake its caller, one to a server, a file. Of a handshake that reads files: its
+ * socket, and one file after the other. */
+enum { NAME_DESCRIPTORS = 4, FILE_DESCRIPTORS = 2 };
 
-	if (slot->no_socket || rc != CURLE_COULDNT_RESOLVE_HOST)
-		return slot->no_socket && rc == CURLE_COULDNT_CONNECT;
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd != -1)
-		(void)close(fd);
-	return fd == -1;
+/* Can this process not open so many descriptors more? Whatever libcurl opened for a call that failed is closed again by now. */
+static int lacks(int count)
+{
+	int fds[NAME_DESCRIPTORS], had = 0, lacking;
+
+	while (had < count && (fds[had] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) != -1)
+		had++;
+	lacking = had < count && errno != EAFNOSUPPORT;
+	while (had > 0)
+		(void)close(fds[--had]);
+	return lacking;
+}
+
+/*
+ * Has L2 nothing to do with it? A name server is asked over sockets, too, and is not heard of without one. Certificates and keys are files, and libcurl
+ * does not say why one could not be opened. One that is there no more, or holds no certificate, is so for all of the host, and does count.
+ */
+static int is_without_descriptor(const struct ld_http_slot *slot, CURLcode rc)
+{
+	switch ((int)rc) {
+	case CURLE_COULDNT_CONNECT:
+		return slot->no_socket;
+	case CURLE_COULDNT_RESOLVE_HOST:
+		return slot->no_socket || lacks(NAME_DESCRIPTORS);
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CERTPROBLEM:
+		return lacks(FILE_DESCRIPTORS);
+	case CURLE_PEER_FAILED_VERIFICATION: /* the system's authorities may be a directory that is looked into for each */
+		return slot->http->ca_file == NULL && lacks(FILE_DESCRIPTORS);
+	default:
+		return 0;
+	}
 }
 
 int ld_http_conclude(const struct ld_http_slot *slot, CURLcode rc, struct ld_http_answer *answer)
@@ -109,7 +135,7 @@ int ld_http_conclude(const struct ld_http_slot *slot, CURLcode rc, struct ld_htt
 
 	if (rc == CURLE_OUT_OF_MEMORY || receipt->no_memory)
 		return LARDER_E_NOMEM;
-	if (is_without_socket(slot, rc))
+	if (is_without_descriptor(slot, rc))
 		answer->outcome = LD_HTTP_POOL_BUSY;
 	else if (receipt->too_many)
 		answer->outcome = LD_HTTP_BAD_ANSWER;

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
@@ -289,6 +290,73 @@ static void test_our_own_certificate(void **state)
 	expect_body(world_get(world, "/k"), "known");
 }
 
+static void leave_free(int count)
+{
+	struct rlimit limit;
+	int fd, last = -1;
+
+	CHILD_CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	limit.rlim_cur = 64;
+	CHILD_CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+	while ((fd = dup(STDERR_FILENO)) >= 0)
+		last = fd;
+	for (; count > 0; count--)
+		CHILD_CHECK(close(last--) == 0);
+}
+
+struct poor {
+	struct world *world;
+	int count;
+};
+
+/* Leaves with 100 and the outcome of a call with so many descriptors free. */
+static void ask_poorly(void *arg)
+{
+	const struct poor *poor = arg;
+	struct ld_http_request request = { .path = "/k", .limit_ms = LIMIT_MS };
+	struct ld_http_answer answer;
+	struct ld_http *http;
+
+	CHILD_CHECK(ld_http_new(&poor->world->config, &http) == 0);
+	leave_free(poor->count);
+	CHILD_CHECK(ld_http_perform(http, &request, &answer) == 0);
+	_exit(100 + (int)answer.outcome);
+}
+
+/* From none on, until there are enough. */
+static void expect_busy_or_answer(struct world *world)
+{
+	struct poor poor = { world, 0 };
+	int status;
+
+	do {
+		status = child_run(ask_poorly, &poor);
+		assert_true(status == 100 + LD_HTTP_POOL_BUSY || status == 100 + LD_HTTP_OK);
+	} while (status != 100 + LD_HTTP_OK && ++poor.count < 32);
+	assert_int_equal(status, 100 + LD_HTTP_OK);
+	/* With one it had a socket, and no file. */
+	assert_true(poor.count >= 2);
+}
+
+/* A file that cannot be opened for want of descriptors is no word about L2; one that is no certificate is. */
+static void test_no_descriptor_for_a_certificate(void **state)
+{
+	struct world *world = *state;
+	struct pair good = make_pair(world, "good", "IP:127.0.0.1", 3600), ours = make_pair(world, "ours", "DNS:worker", 3600);
+	struct fault_options options = { .cert_file = good.cert, .key_file = good.key };
+
+	world->config.ca_file = good.cert;
+	world_serve(world, &options);
+	world_rule(world, (struct fault_answer){ .body = "known" });
+	expect_busy_or_answer(world);
+	world->config.cert_file = ours.cert;
+	world->config.key_file = ours.key;
+	expect_busy_or_answer(world);
+	world->config.key_file = good.key;
+	world_again(world);
+	assert_string_equal(ld_http_outcome_name(world_get(world, "/k")->outcome), "tls");
+}
+
 /* Neither is the other, and both are found out. */
 static void test_plain_and_tls_mixed_up(void **state)
 {
@@ -445,6 +513,7 @@ int main(void)
 		WITH_WORLD(test_certificates),
 		WITH_WORLD(test_old_tls_is_refused),
 		WITH_WORLD(test_our_own_certificate),
+		WITH_WORLD(test_no_descriptor_for_a_certificate),
 		WITH_WORLD(test_plain_and_tls_mixed_up),
 		WITH_WORLD(test_handshake_that_breaks_off),
 		WITH_WORLD(test_token_is_renewed),
