@@ -5,8 +5,8 @@
  *
  * It runs beside the workers, in slices. Chunks: the ids that rows name are collected first, the chunk table is walked afterwards; an id from before
  * the beginning that is still there and that no row named belongs to nobody, because a row and its chunks come and go in one transaction and an id is
- * never used again. Accounts: a sum over slices may be out of date; only one that differs is counted again in one snapshot, and put right under the
- * writer gate. What "not found" entries take, and the outbox: its counts and its table are one snapshot's.
+ * never used again. Accounts, what "not found" entries take, and the outbox's counts: each is counted in one snapshot, for a sum over slices would be out
+ * of date, and with no gate held; how it is put right under the writer gate is told in l1/mend.c.
  */
 #include "l1/inside.h"
 
@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/errors.h"
+#include "base/fault.h"
 #include "base/mem.h"
 
 enum { SLICE = 200, WHAT_B = 128, OUTBOX_MAX = 200000000 };
@@ -280,7 +281,10 @@ static int check_chunks(struct check *check)
 struct sum {
 	const char *tenant;
 	size_t len;
-	struct ld_account_row row;
+	struct ld_account_row row;     /* what it ought to be */
+	struct ld_account_row was;
+	uint64_t snapshot;
+	int malformed;                 /* the account is no row of ours: nobody can change it, nor an entry of the tenant's */
 };
 
 static int see_cost(struct walk *walk, const MDB_val *key, const MDB_val *row)
@@ -313,7 +317,6 @@ static int differs(struct check *check, MDB_txn *txn, struct sum *sum)
 {
 	static const unsigned char lowest[LARDER_DIGEST_SIZE];
 	struct walk walk = { .check = check, .see = see_cost, .ctx = sum };
-	struct ld_account_row account;
 	int rc;
 
 	memset(&sum->row, 0, sizeof(sum->row));
@@ -326,14 +329,46 @@ static int differs(struct check *check, MDB_txn *txn, struct sum *sum)
 	rc = walk_rows(&walk, txn, INT32_MAX);
 	if (rc < 0)
 		return rc;
-	rc = ld_account_read(&check->store->env, txn, sum->tenant, sum->len, &account);
-	return rc < 0 ? rc : memcmp(&account, &sum->row, sizeof(account)) != 0;
+	rc = ld_account_read(&check->store->env, txn, sum->tenant, sum->len, &sum->was);
+	sum->snapshot = mdb_txn_id(txn);
+	sum->malformed = rc == LARDER_E_CORRUPT;
+	return rc < 0 && !sum->malformed ? rc : sum->malformed || memcmp(&sum->was, &sum->row, sizeof(sum->was)) != 0;
 }
 
-static int put_right(struct check *check, struct sum *sum)
+static int sum_up(struct check *check, struct sum *sum)
+{
+	struct ld_store *store = check->store;
+	MDB_txn *txn;
+	int rc = ld_read_begin(store, store->config.wait_ms, &txn);
+
+	if (rc != 0)
+		return rc;
+	rc = differs(check, txn, sum);
+	ld_env_read_end(&store->env, txn);
+	return rc;
+}
+
+static int change_account(struct ld_write *write, const struct sum *sum, struct ld_account_row *ret_row)
+{
+	const struct ld_env *env = &write->store->env;
+	int rc = ld_account_read(env, write->txn, sum->tenant, sum->len, ret_row);
+
+	if (rc == LARDER_E_CORRUPT && sum->malformed) {
+		*ret_row = sum->row;
+	} else if (rc == 0 && !sum->malformed) {
+		ret_row->entries = ld_mend_count(ret_row->entries, sum->was.entries, sum->row.entries);
+		ret_row->bytes = ld_mend_count(ret_row->bytes, sum->was.bytes, sum->row.bytes);
+		ret_row->pending = ld_mend_count(ret_row->pending, sum->was.pending, sum->row.pending);
+	} else {
+		return rc == 0 ? LARDER_E_BUSY : rc;
+	}
+	return ld_account_write(env, write->txn, sum->tenant, sum->len, ret_row);
+}
+
+static int put_right(struct ld_store *store, const struct sum *sum)
 {
 	struct ld_account accounts[LD_ACCOUNTS];
-	struct ld_store *store = check->store;
+	struct ld_account_row right;
 	struct ld_write write;
 	int rc = ld_gate_in(store, store->config.wait_ms);
 
@@ -341,19 +376,16 @@ static int put_right(struct check *check, struct sum *sum)
 		return rc;
 	rc = ld_write_begin(&write, store, accounts);
 	if (rc == 0) {
-		rc = differs(check, write.txn, sum);
-		if (rc == 1)
-			rc = ld_account_write(&store->env, write.txn, sum->tenant, sum->len, &sum->row);
+		rc = ld_mend_begin(&write, sum->snapshot);
 		if (rc == 0)
-			rc = ld_write_commit(&write);
-		else
-			ld_write_abort(&write);
+			rc = change_account(&write, sum, &right);
+		rc = ld_mend_commit(&write, rc);
 	}
 	if (rc == 0) {
 		struct ld_tenant_row *row = ld_tenant_named(&store->seg, sum->tenant);
 
-		atomic_store(&row->entries, sum->row.entries);
-		atomic_store(&row->bytes, sum->row.bytes);
+		atomic_store(&row->entries, right.entries);
+		atomic_store(&row->bytes, right.bytes);
 	}
 	ld_gate_out(store);
 	return rc;
@@ -364,20 +396,18 @@ static int check_account(struct check *check, const char *tenant)
 	struct ld_store *store = check->store;
 	struct sum sum = { .tenant = tenant, .len = strlen(tenant) };
 	int64_t now_ms;
-	MDB_txn *txn;
-	int mended = 0, rc = ld_enter(store, store->config.wait_ms, &now_ms);
+	int after, rc = ld_enter(store, store->config.wait_ms, &now_ms);
 
 	if (rc != 0)
 		return LARDER_E_BUSY;
-	rc = ld_read_begin(store, store->config.wait_ms, &txn);
-	if (rc == 0) {
-		rc = differs(check, txn, &sum);
-		ld_env_read_end(&store->env, txn);
+	rc = after = sum_up(check, &sum);
+	for (int i = 0; i < LD_MEND_TRIES && after == 1 && check->repair; i++) {
+		LD_POINT(check_counted);
+		(void)put_right(store, &sum);
+		after = sum_up(check, &sum);
 	}
-	if (rc == 1 && check->repair)
-		mended = put_right(check, &sum) == 0;
 	ld_leave(store);
-	return rc == 1 ? report(check, "account of the tenant does not add up", tenant, NULL, mended) : rc;
+	return rc == 1 ? report(check, "account of the tenant does not add up", tenant, NULL, after == 0) : rc;
 }
 
 static int check_accounts(struct check *check)
@@ -414,41 +444,62 @@ static int check_negative(struct check *check)
 
 /* ---- the outbox ---- */
 
-/* Do the counts add up, and is so much in the table? 1 if not, 0, or an error; *ret_right: what they ought to be. */
-static int outbox_differs(struct check *check, MDB_txn *txn, struct ld_outbox_counts *ret_right)
+struct outbox_sum {
+	struct ld_outbox_counts was;
+	uint64_t pending, pending_b;   /* what there is */
+	uint64_t snapshot;
+};
+
+static uint64_t enqueued_by(const struct ld_outbox_counts *counts)
+{
+	return counts->acknowledged + counts->failed + counts->dropped + counts->coalesced + counts->pending;
+}
+
+/* Do the counts add up, and is so much in the table? 1 if not, 0, or an error. */
+static int outbox_differs(struct check *check, MDB_txn *txn, struct outbox_sum *ret_sum)
 {
 	const struct ld_env *env = &check->store->env;
-	struct ld_outbox_counts counts;
 	struct ld_pending row;
 	MDB_val key, data;
 	MDB_cursor *cursor;
-	int rc = ld_outbox_read_counts(env, txn, &counts);
+	int rc = ld_outbox_read_counts(env, txn, &ret_sum->was);
 
 	if (rc != 0)
 		return rc;
-	*ret_right = counts;
-	ret_right->pending = ret_right->pending_b = 0;
+	ret_sum->snapshot = mdb_txn_id(txn);
+	ret_sum->pending = ret_sum->pending_b = 0;
 	rc = mdb_cursor_open(txn, env->outbox, &cursor);
 	if (rc != 0)
 		return ld_env_error(rc);
-	while ((rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0 && ret_right->pending < OUTBOX_MAX) {
+	while ((rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0 && ret_sum->pending < OUTBOX_MAX) {
 		if (ld_pending_decode(&data, &row) != 0)
 			break;
-		ret_right->pending++;
-		ret_right->pending_b += row.bytes;
+		ret_sum->pending++;
+		ret_sum->pending_b += row.bytes;
 	}
 	mdb_cursor_close(cursor);
 	if (rc != MDB_NOTFOUND)
 		return rc == 0 ? LARDER_E_CORRUPT : ld_env_error(rc);
-	ret_right->enqueued = counts.acknowledged + counts.failed + counts.dropped + counts.coalesced + ret_right->pending;
-	return memcmp(&counts, ret_right, sizeof(counts)) != 0;
+	return ret_sum->was.pending != ret_sum->pending || ret_sum->was.pending_b != ret_sum->pending_b ||
+	    ret_sum->was.enqueued != enqueued_by(&ret_sum->was);
 }
 
-static int put_outbox_right(struct check *check)
+static int sum_outbox(struct check *check, struct outbox_sum *ret_sum)
+{
+	struct ld_store *store = check->store;
+	MDB_txn *txn;
+	int rc = ld_read_begin(store, store->config.wait_ms, &txn);
+
+	if (rc != 0)
+		return rc;
+	rc = outbox_differs(check, txn, ret_sum);
+	ld_env_read_end(&store->env, txn);
+	return rc;
+}
+
+static int put_outbox_right(struct ld_store *store, const struct outbox_sum *sum)
 {
 	struct ld_account accounts[LD_ACCOUNTS];
-	struct ld_store *store = check->store;
-	struct ld_outbox_counts right;
 	struct ld_write write;
 	int rc = ld_gate_in(store, store->config.wait_ms);
 
@@ -456,15 +507,17 @@ static int put_outbox_right(struct check *check)
 		return rc;
 	rc = ld_write_begin(&write, store, accounts);
 	if (rc == 0) {
-		rc = outbox_differs(check, write.txn, &right);
-		if (rc >= 0)
+		struct ld_outbox_counts *counts = &write.outbox;
+
+		rc = ld_mend_begin(&write, sum->snapshot);
+		if (rc == 0)
 			rc = ld_outbox_use(&write);
 		if (rc == 0) {
-			write.outbox = right;
-			rc = ld_write_commit(&write);
-		} else {
-			ld_write_abort(&write);
+			counts->pending = ld_mend_count(counts->pending, sum->was.pending, sum->pending);
+			counts->pending_b = ld_mend_count(counts->pending_b, sum->was.pending_b, sum->pending_b);
+			counts->enqueued = enqueued_by(counts);
 		}
+		rc = ld_mend_commit(&write, rc);
 	}
 	ld_gate_out(store);
 	return rc;
@@ -473,22 +526,20 @@ static int put_outbox_right(struct check *check)
 static int check_outbox(struct check *check)
 {
 	struct ld_store *store = check->store;
-	struct ld_outbox_counts right;
+	struct outbox_sum sum;
 	int64_t now_ms;
-	MDB_txn *txn;
-	int mended = 0, rc = ld_enter(store, store->config.wait_ms, &now_ms);
+	int after, rc = ld_enter(store, store->config.wait_ms, &now_ms);
 
 	if (rc != 0)
 		return LARDER_E_BUSY;
-	rc = ld_read_begin(store, store->config.wait_ms, &txn);
-	if (rc == 0) {
-		rc = outbox_differs(check, txn, &right);
-		ld_env_read_end(&store->env, txn);
+	rc = after = sum_outbox(check, &sum);
+	for (int i = 0; i < LD_MEND_TRIES && after == 1 && check->repair; i++) {
+		LD_POINT(check_counted);
+		(void)put_outbox_right(store, &sum);
+		after = sum_outbox(check, &sum);
 	}
-	if (rc == 1 && check->repair)
-		mended = put_outbox_right(check) == 0;
 	ld_leave(store);
-	return rc == 1 ? report(check, "counts of the outbox do not add up", NULL, NULL, mended) : rc;
+	return rc == 1 ? report(check, "counts of the outbox do not add up", NULL, NULL, after == 0) : rc;
 }
 
 int ld_store_check(struct ld_store *store, int repair, larder_finding_fn fn, larder_progress_fn progress, void *ctx, uint64_t *ret_found)

@@ -229,6 +229,19 @@ int ld_negative_make_room(struct ld_store *store, uint64_t cost);
 /** Do the counts agree with the entries? 0; 1 they do not, *ret_mended 1 if they do now; or an error. */
 int ld_negative_check(struct ld_store *store, int repair, int *ret_mended);
 
+/* ---- counts that the check puts right; l1/mend.c ---- */
+
+enum { LD_MEND_TRIES = 3 };
+/** Inside the gate: is what was counted in this snapshot (its mdb_txn_id()) still what the counts are off by? 0; LARDER_E_BUSY no, count again; an error. */
+int ld_mend_begin(struct ld_write *write, uint64_t snapshot);
+/** Commit if rc is 0, else abort. Returns rc, or the commit's. */
+int ld_mend_commit(struct ld_write *write, int rc);
+/** What the count is to be now, if it was `was` in the snapshot and ought to have been `right`. */
+static inline uint64_t ld_mend_count(uint64_t now, uint64_t was, uint64_t right)
+{
+	return right >= was ? now + (right - was) : now - (now < was - right ? now : was - right);
+}
+
 /** Where the store stands against its bounds. */
 struct ld_pressure {
 	int over_low, over_high, over_entries;

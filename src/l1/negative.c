@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/errors.h"
+#include "base/fault.h"
 #include "l1/choose.h"
 
 enum { MAKE_ROOM_ROUNDS = 8, BATCH_MAX = 32 };
@@ -112,9 +113,18 @@ int ld_negative_make_room(struct ld_store *store, uint64_t cost)
 
 /* ---- the check ---- */
 
+/* What a snapshot said, and what it ought to have said. */
+struct look {
+	struct ld_negative was, right;
+	uint64_t snapshot;
+	int malformed;             /* the row is none: nobody can change it, nor such an entry */
+};
+
 /* What there is, as this transaction sees it. */
 static int count_all(const struct ld_store *store, MDB_txn *txn, struct ld_negative *ret_row)
 {
+	unsigned char place[LD_KEY_MAX];
+	size_t place_len = 0;
 	MDB_cursor *cursor;
 	MDB_val key, row;
 	int rc = mdb_cursor_open(txn, store->env.entries, &cursor);
@@ -125,6 +135,13 @@ static int count_all(const struct ld_store *store, MDB_txn *txn, struct ld_negat
 	while ((rc = mdb_cursor_get(cursor, &key, &row, MDB_NEXT)) == 0) {
 		struct ld_entry entry;
 
+		/* A damaged tree may go round in circles. */
+		if (!ld_key_follows(txn, store->env.entries, &key, place, place_len)) {
+			rc = MDB_CORRUPTED;
+			break;
+		}
+		place_len = key.mv_size < LD_KEY_MAX ? key.mv_size : LD_KEY_MAX;
+		memcpy(place, key.mv_data, place_len);
 		if (ld_entry_decode(row.mv_data, row.mv_size, &entry) != 0 || !(entry.head.bits & LD_ENTRY_ABSENT))
 			continue;
 		ret_row->entries++;
@@ -134,20 +151,47 @@ static int count_all(const struct ld_store *store, MDB_txn *txn, struct ld_negat
 	return rc == MDB_NOTFOUND ? 0 : ld_env_error(rc);
 }
 
-static int differs(const struct ld_store *store, MDB_txn *txn, struct ld_negative *ret_right)
+static int look_in(const struct ld_store *store, MDB_txn *txn, struct look *ret_look)
 {
-	struct ld_negative row;
-	int rc = read_row(&store->env, txn, &row);
+	int rc = read_row(&store->env, txn, &ret_look->was);
 
-	if (rc == 0)
-		rc = count_all(store, txn, ret_right);
-	return rc == 0 ? memcmp(&row, ret_right, sizeof(row)) != 0 : rc;
+	ret_look->snapshot = mdb_txn_id(txn);
+	ret_look->malformed = rc == LARDER_E_CORRUPT;
+	if (rc == 0 || ret_look->malformed)
+		rc = count_all(store, txn, &ret_look->right);
+	return rc == 0 ? ret_look->malformed || memcmp(&ret_look->was, &ret_look->right, sizeof(ret_look->was)) != 0 : rc;
 }
 
-static int put_right(struct ld_store *store)
+/* Returns 1 where the row is wrong, 0, or an error. */
+static int look(struct ld_store *store, struct look *ret_look)
+{
+	MDB_txn *txn;
+	int rc = ld_read_begin(store, store->config.wait_ms, &txn);
+
+	if (rc != 0)
+		return rc;
+	rc = look_in(store, txn, ret_look);
+	ld_env_read_end(&store->env, txn);
+	return rc;
+}
+
+static int change_row(struct ld_write *write, const struct look *look)
+{
+	struct ld_negative row;
+	int rc = read_row(&write->store->env, write->txn, &row);
+
+	if (rc == LARDER_E_CORRUPT && look->malformed)
+		return write_row(write, &look->right);
+	if (rc == 0 && look->malformed)
+		return LARDER_E_BUSY;
+	row.entries = ld_mend_count(row.entries, look->was.entries, look->right.entries);
+	row.bytes = ld_mend_count(row.bytes, look->was.bytes, look->right.bytes);
+	return rc == 0 ? write_row(write, &row) : rc;
+}
+
+static int put_right(struct ld_store *store, const struct look *look)
 {
 	struct ld_account accounts[LD_ACCOUNTS];
-	struct ld_negative right;
 	struct ld_write write;
 	int rc = ld_gate_in(store, store->config.wait_ms);
 
@@ -155,13 +199,10 @@ static int put_right(struct ld_store *store)
 		return rc;
 	rc = ld_write_begin(&write, store, accounts);
 	if (rc == 0) {
-		rc = differs(store, write.txn, &right);
-		if (rc >= 0)
-			rc = write_row(&write, &right);
+		rc = ld_mend_begin(&write, look->snapshot);
 		if (rc == 0)
-			rc = ld_write_commit(&write);
-		else
-			ld_write_abort(&write);
+			rc = change_row(&write, look);
+		rc = ld_mend_commit(&write, rc);
 	}
 	ld_gate_out(store);
 	return rc;
@@ -169,21 +210,20 @@ static int put_right(struct ld_store *store)
 
 int ld_negative_check(struct ld_store *store, int repair, int *ret_mended)
 {
-	struct ld_negative right;
+	struct look found;
 	int64_t now_ms;
-	MDB_txn *txn;
-	int rc = ld_enter(store, store->config.wait_ms, &now_ms);
+	int rc = ld_enter(store, store->config.wait_ms, &now_ms), after;
 
 	*ret_mended = 0;
 	if (rc != 0)
 		return LARDER_E_BUSY;
-	rc = ld_read_begin(store, store->config.wait_ms, &txn);
-	if (rc == 0) {
-		rc = differs(store, txn, &right);
-		ld_env_read_end(&store->env, txn);
+	rc = after = look(store, &found);
+	for (int i = 0; i < LD_MEND_TRIES && after == 1 && repair; i++) {
+		LD_POINT(check_counted);
+		(void)put_right(store, &found);
+		after = look(store, &found);
 	}
-	if (rc == 1 && repair)
-		*ret_mended = put_right(store) == 0;
+	*ret_mended = rc == 1 && after == 0;
 	ld_leave(store);
 	return rc;
 }

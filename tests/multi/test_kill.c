@@ -74,6 +74,7 @@ static const struct {
 	[LD_FAULT_tag_invalidated] = { WORK, NULL },
 	[LD_FAULT_tag_hidden] = { WORK, NULL },
 	[LD_FAULT_clear_forgotten] = { SELDOM, NULL },
+	[LD_FAULT_check_counted] = { NEVER, "is passed by `larder check --repair` alone, where counts are wrong" },
 	[LD_FAULT_keeper_round] = { WORK, NULL },
 	[LD_FAULT_sketch_halving] = { SELDOM, NULL },
 	[LD_FAULT_breaker_row_taken] = { NEVER, "is of the breaker, which test_breaker kills at" },

@@ -318,6 +318,11 @@ tests_unit_test_lease_store_fault_LDADD = $(fault_libs)
 # What tools and health checks see of the second level.
 EXTRA_DIST += tests/unit/second.h
 
+unit_tests += tests/unit/test_mend tests/unit/test_mend-fault
+tests_unit_test_mend_fault_SOURCES = tests/unit/test_mend.c
+tests_unit_test_mend_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_mend_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_negative tests/unit/test_negative-fault
 tests_unit_test_negative_fault_SOURCES = tests/unit/test_negative.c
 tests_unit_test_negative_fault_CPPFLAGS = $(fault_cppflags)

@@ -9,7 +9,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <signal.h>
 
+#include "child.h"
 #include "told.h"
 
 static int set_absent(larder_tenant *tenant, const char *name)
@@ -235,17 +237,13 @@ static int see(void *ctx, const struct larder_finding *finding)
 	return 0;
 }
 
-static void test_the_check_puts_it_right(void **state)
+/* The counts say more than there is. */
+static void damage_counts(struct box *box)
 {
-	struct box *box = *state;
+	struct ld_store *store = told_store(box);
 	struct ld_account accounts[LD_ACCOUNTS];
-	struct ld_store *store;
 	struct ld_write write;
-	uint64_t found;
 
-	box_open(box, NULL);
-	assert_int_equal(set_absent(box->tenant, "a"), 0);
-	store = told_store(box);
 	assert_int_equal(ld_store_attach(store), 0);
 	assert_int_equal(ld_gate_in(store, 1000), 0);
 	assert_int_equal(ld_write_begin(&write, store, accounts), 0);
@@ -253,13 +251,126 @@ static void test_the_check_puts_it_right(void **state)
 	write.negative_bytes = 700;
 	assert_int_equal(ld_write_commit(&write), 0);
 	ld_gate_out(store);
+}
+
+static void test_the_check_puts_it_right(void **state)
+{
+	struct box *box = *state;
+	uint64_t found;
+
+	box_open(box, NULL);
+	assert_int_equal(set_absent(box->tenant, "a"), 0);
+	damage_counts(box);
 	assert_int_equal(told_header(box)->negative_entries, 8);
 	for (int repair = 0; repair < 2; repair++) {
-		assert_int_equal(ld_store_check(store, repair, see, NULL, NULL, &found), 0);
+		assert_int_equal(ld_store_check(told_store(box), repair, see, NULL, NULL, &found), 0);
 		assert_int_equal(found, 1);
 	}
 	assert_int_equal(count(box).entries, 1);
 }
+
+/* The row in the store, as it should not be: of so many bytes. */
+static void damage_row(struct box *box, size_t len)
+{
+	struct ld_store *store = told_store(box);
+	struct ld_account accounts[LD_ACCOUNTS];
+	struct ld_write write;
+	char junk[64] = "junk", name[] = "N";
+	MDB_val key = { 1, name }, data = { len, junk };
+
+	assert_int_equal(ld_store_attach(store), 0);
+	assert_int_equal(ld_gate_in(store, 1000), 0);
+	assert_int_equal(ld_write_begin(&write, store, accounts), 0);
+	assert_int_equal(mdb_put(write.txn, store->env.main, &key, &data, 0), 0);
+	assert_int_equal(ld_write_commit(&write), 0);
+	ld_gate_out(store);
+}
+
+static int see_mended(void *ctx, const struct larder_finding *finding)
+{
+	*(int *)ctx = finding->mended;
+	return see(ctx, finding);
+}
+
+/* One that is no row is put right, too, and the rest of the store stays. */
+static void test_the_check_mends_a_row_that_is_none(void **state)
+{
+	static const size_t lens[] = { 0, 3, 64 };
+	struct box *box = *state;
+	uint64_t found;
+	int mended;
+
+	box_open(box, NULL);
+	assert_int_equal(box_set(box, "v", "value"), 0);
+	assert_int_equal(set_absent(box->tenant, "a"), 0);
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		damage_row(box, lens[i]);
+		assert_int_equal(ld_store_check(told_store(box), 0, see_mended, NULL, &mended, &found), 0);
+		assert_true(found == 1 && !mended);
+		assert_int_equal(ld_store_check(told_store(box), 1, see_mended, NULL, &mended, &found), 0);
+		assert_true(found == 1 && mended);
+		assert_int_equal(count(box).entries, 1);
+	}
+	assert_int_equal(set_absent(box->tenant, "b"), 0);
+	assert_int_equal(count(box).entries, 2);
+	assert_true(box_gives(box, "v", 0, "value"));
+}
+
+#ifdef LARDER_FAULTS
+static void check_and_mend(void *arg)
+{
+	struct box *box = arg;
+	uint64_t found = 0;
+	int mended = 0;
+
+	CHILD_CHECK(ld_store_check(told_store(box), 1, see_mended, NULL, &mended, &found) == 0);
+	CHILD_CHECK(found == 1 && mended);
+}
+
+/* A check that is stopped between counting and putting right. */
+static pid_t stop_counted(struct box *box, struct ld_fault_plan *plan)
+{
+	int status;
+	pid_t pid;
+
+	plan->point = LD_FAULT_check_counted;
+	plan->action = LD_FAULT_STOP;
+	plan->countdown = 1;
+	pid = child_start(check_and_mend, box);
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	assert_true(WIFSTOPPED(status));
+	plan->countdown = 0;
+	return pid;
+}
+
+/* Nobody waits for the count, what is written meanwhile counts, and two checks do not put it right twice. */
+static void test_writers_go_on_while_the_check_counts(void **state)
+{
+	struct box *box = *state;
+	struct ld_fault_plan *plan = child_share(sizeof(*plan));
+	pid_t first, second;
+
+	assert_non_null(plan);
+	box_open(box, NULL);
+	assert_int_equal(set_absent(box->tenant, "a"), 0);
+	damage_counts(box);
+	ld_fault_use(plan);
+	first = stop_counted(box, plan);
+	second = stop_counted(box, plan);
+	assert_int_equal(set_absent(box->tenant, "b"), 0);
+	assert_int_equal(set_absent(box->tenant, "c"), 0);
+	assert_int_equal(larder_delete(box->tenant, BOX_SPACE, "a", 1, NULL), 0);
+	assert_int_equal(told_header(box)->negative_entries, 9);
+	assert_int_equal(kill(first, SIGCONT), 0);
+	assert_int_equal(child_end(first), 0);
+	assert_int_equal(count(box).entries, 2);
+	assert_int_equal(kill(second, SIGCONT), 0);
+	assert_int_equal(child_end(second), 0);
+	assert_int_equal(count(box).entries, 2);
+	ld_fault_use(NULL);
+	assert_int_equal(munmap(plan, sizeof(*plan)), 0);
+}
+#endif
 
 int main(void)
 {
@@ -271,6 +382,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_tenant_at_its_quota, box_begin, box_end),
 		cmocka_unit_test_setup_teardown(test_one_that_finds_no_room_hides_the_value_all_the_same, box_begin, box_end),
 		cmocka_unit_test_setup_teardown(test_the_check_puts_it_right, box_begin, box_end),
+		cmocka_unit_test_setup_teardown(test_the_check_mends_a_row_that_is_none, box_begin, box_end),
+#ifdef LARDER_FAULTS
+		cmocka_unit_test_setup_teardown(test_writers_go_on_while_the_check_counts, box_begin, box_end),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
