@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 # From a bare clone to a cache that works: set up and build in build/, then run four pre-forked workers over an access trace, through one
 # shared cache and a second level behind it. In the middle the second level is killed, for three seconds; a table tells what happened. The
-# shared cache is left to be looked into, no process is.
+# shared cache is left to be looked into, no process is. Several may run at once; each removes what earlier ones, that are over, have left.
 #
 #   sh tools/quickstart.sh               a made-up trace, always the same
 #   TRACE=file sh tools/quickstart.sh    a real one: a key a line, or a web server's log; gzipped or plain
 #   L2=off sh tools/quickstart.sh        the shared cache alone, as fast as it can
 #
-# LARDER_DIR   where the cache goes; else /dev/shm/larder-quickstart-UID, or build/quickstart/cache if there is no room
+# LARDER_DIR   where the cache goes; else a directory of this run's own, /dev/shm/larder-quickstart-UID-..., or build/quickstart/cache-... if there is no
+#              room. The run says which, and the next one removes it
 # LARDER_SIZE  its size: 32M, and 64M without the second level
 # Arguments are passed on to `larder replay`.
 set -u
@@ -51,14 +52,24 @@ has_room() {
 	[ "${free:-0}" -gt "$((wanted * 3 / 2))" ]
 }
 
-choose_directory() {
-	rm -rf "/dev/shm/larder-quickstart-$(id -u)" build/quickstart/cache
+# Caches of runs that are over. One that goes on has its directory locked, by this shell and whatever it has started.
+remove_old() {
+	for old in "/dev/shm/larder-quickstart-$(id -u)"-* build/quickstart/cache-*; do
+		[ ! -d "$old" ] || flock -n "$old" rm -rf "$old"
+	done 2> /dev/null
+}
+
+make_directory() {
 	if has_room /dev/shm; then
-		echo "/dev/shm/larder-quickstart-$(id -u)"
+		mktemp -d "/dev/shm/larder-quickstart-$(id -u)-XXXXXX"
 	else
-		echo "$PWD/build/quickstart/cache"
+		mktemp -d "$PWD/build/quickstart/cache-XXXXXX"
 	fi
 }
+
+# One run at a time sets up, builds, and chooses its directory. Where there is no flock(1), old directories stay.
+mkdir -p build/quickstart && exec 9> build/quickstart/lock || exit 1
+flock 9 2> /dev/null
 
 # shellcheck disable=SC2086
 setup_packages $setup_build_packages || exit 1
@@ -86,7 +97,12 @@ fi
 
 LARDER_SECRET_FILE=${LARDER_SECRET_FILE:-$PWD/build/quickstart/secret}
 make_secret "$LARDER_SECRET_FILE" || exit 1
-[ -n "${LARDER_DIR:-}" ] || LARDER_DIR=$(choose_directory) || exit 1
+if [ -z "${LARDER_DIR:-}" ]; then
+	remove_old
+	LARDER_DIR=$(make_directory) && exec 8< "$LARDER_DIR" || exit 1
+	flock 8 2> /dev/null
+fi
+exec 9>&-
 export LARDER_DIR LARDER_SECRET_FILE
 unset LARDER_L2_URL
 
@@ -111,7 +127,7 @@ if [ "$status" -eq 130 ]; then
 	echo "quickstart: interrupted; what there is of the cache is in $LARDER_DIR" >&2
 	exit "$status"
 elif [ "$status" -ne 0 ]; then
-	echo "quickstart: larder replay failed with exit code $status" >&2
+	echo "quickstart: larder replay failed with exit code $status; what there is of the cache is in $LARDER_DIR" >&2
 	exit "$status"
 fi
 
