@@ -5,68 +5,21 @@
 cd "$top_srcdir" || exit 99
 tables=tests/lint
 
-sources_of() {
-	find "$1" -maxdepth 1 -type f \( -name '*.c' -o -name '*.h' \) | sort
-}
-
-# Print every include of FILE as `kind path`: quoted or angled.
-includes_of() {
-	sed -n 's/^[ 	]*#[ 	]*include[ 	]*"\([^"]*\)".*/quoted \1/p
-		s/^[ 	]*#[ 	]*include[ 	]*<\([^>]*\)>.*/angled \1/p' "$1"
-}
-
-# judge_include FILE OWN ALLOWED KIND PATH: print what is wrong, or nothing.
-judge_include() {
-	if [ "$4" = angled ]; then
-		case $5 in
-		*..*) echo "$1: <$5> leaves its place" ;;
-		esac
-		return
-	fi
-	case $2 in
-	src/*) target=src/$5 ;;
-	*) target=$2/$5 ;;
-	esac
-	if [ ! -f "$target" ]; then
-		echo "$1: \"$5\" is no file of its layer; paths are relative to src/, in tools to their own directory"
-		return
-	fi
-	for layer in "$2" $3; do
-		[ "${target%/*}" != "$layer" ] || return 0
-	done
-	echo "$1: may not include \"$5\""
-}
-
-judge_layer() {
-	sources_of "$1" | while read -r file; do
-		includes_of "$file" | while read -r kind path; do
-			judge_include "$file" "$1" "$2" "$kind" "$path"
-		done
-	done
-}
-
-# is_owner FILE OWNERS
-is_owner() {
-	for owner in $(echo "$2" | tr ',' ' '); do
-		case $1 in
-		"$owner"*) return 0 ;;
-		esac
-	done
-	return 1
-}
-
-# judge_foreign HEADER OWNERS TYPES: comments may speak of a library, code may not. An owner's header that others include may not either.
-judge_foreign() {
-	find src tools include -type f \( -name '*.c' -o -name '*.h' \) | sort | while read -r file; do
-		is_owner "$file" "$2" && continue
-		includes_of "$file" | grep -E "^(angled|quoted) $1" | sed "s|^|$file: includes |"
-		code_of "$file" | grep -nE "$3" | sed "s|^|$file:|"
-	done
-}
-
-# The code without its comments and string constants; lines keep their numbers.
-code_of() {
-	awk '{
+# What all rules ask of the sources, read once, a line each:  include FILE KIND PATH  and  code FILE:NUMBER:TEXT , the text without its comments and string
+# constants. An include is an include wherever it stands, in a comment too.
+sources=$(find src tools include -type f \( -name '*.c' -o -name '*.h' \) | LC_ALL=C sort)
+# shellcheck disable=SC2086
+facts=$(LC_ALL=C awk '
+	FNR == 1 { inside = 0 }
+	/^[ \t]*#[ \t]*include[ \t]*["<]/ {
+		path = $0
+		sub(/^[ \t]*#[ \t]*include[ \t]*/, "", path)
+		kind = substr(path, 1, 1) == "<" ? "angled" : "quoted"
+		end = index(substr(path, 2), kind == "angled" ? ">" : "\"")
+		if (end)
+			print "include", FILENAME, kind, substr(path, 2, end - 1)
+	}
+	{
 		line = $0; out = ""
 		while (line != "") {
 			if (inside) {
@@ -83,8 +36,55 @@ code_of() {
 			}
 			out = out line; line = ""
 		}
-		print out
-	}' "$1"
+		if (out != "")
+			print "code", FILENAME ":" FNR ":" out
+	}' $sources)
+
+includes=$(printf '%s\n' "$facts" | sed -n 's/^include //p')
+code=$(printf '%s\n' "$facts" | sed -n 's/^code //p')
+
+# judge_layer LAYER ALLOWED: of the files of this very directory, what they may not include.
+judge_layer() {
+	# shellcheck disable=SC2086
+	printf '%s\n' "$includes" | awk -v layer="$1" -v allowed=" $1 $2 " -v files="$(echo $sources)" '
+		BEGIN {
+			n = split(files, names, " ")
+			for (i = 1; i <= n; i++)
+				is_file[names[i]] = 1
+		}
+		{
+			file = $1; kind = $2; path = $0
+			sub(/^[^ ]* [^ ]* /, "", path)
+			place = file
+			sub(/\/[^\/]*$/, "", place)
+			if (place != layer)
+				next
+			if (kind == "angled") {
+				if (index(path, ".."))
+					print file ": <" path "> leaves its place"
+				next
+			}
+			target = (layer ~ /^src\// ? "src/" : layer "/") path
+			place = target
+			sub(/\/[^\/]*$/, "", place)
+			# Lists of rows (.def) are included, too, and are no sources.
+			if (!(target in is_file) && (getline line < target) < 0)
+				print file ": \"" path "\" is no file of its layer; paths are relative to src/, in tools to their own directory"
+			else if (!index(allowed, " " place " "))
+				print file ": may not include \"" path "\""
+			close(target)
+		}'
+}
+
+# owners_out OWNERS: what begins with no owner's path.
+owners_out() {
+	awk -v owners="$1" 'BEGIN { n = split(owners, owner, ",") } { for (i = 1; i <= n; i++) if (index($0, owner[i]) == 1) next; print }'
+}
+
+# judge_foreign HEADER OWNERS TYPES: comments may speak of a library, code may not. An owner's header that others include may not either.
+judge_foreign() {
+	printf '%s\n' "$includes" | owners_out "$2" | grep -E " (angled|quoted) $1" | sed 's/ /: includes /'
+	printf '%s\n' "$code" | owners_out "$2" | grep -E "^[^:]*:[0-9]*:.*$3"
 }
 
 while IFS=: read -r layer allowed; do
@@ -95,7 +95,7 @@ while IFS=: read -r layer allowed; do
 	nothing "$layer includes only what it may" "$(judge_layer "$layer" "$allowed")"
 done < "$tables/layers.table"
 
-nothing 'every directory with code has a row' "$(find src tools -type f -name '*.[ch]' | sed 's|/[^/]*$||' | sort -u | while read -r dir; do
+nothing 'every directory with code has a row' "$(printf '%s\n' "$sources" | sed -n '/^include\//d; s|/[^/]*$||p' | sort -u | while read -r dir; do
 	grep -q "^$dir:" "$tables/layers.table" || echo "$dir"
 done)"
 
@@ -107,11 +107,9 @@ while read -r header owners types; do
 done < "$tables/foreign.table"
 
 # A header of an owner that another layer includes is a contract without the library's types.
-nothing 'no header that others include shows a type of LMDB' "$(for header in $(find src/l1 -name '*.h' | sort); do
-	[ -n "$(grep -lF "\"${header#src/}\"" $(find src -type f -name '*.c' ! -path 'src/l1/*'))" ] || continue
-	code_of "$header" | grep -nE '\b(MDB_|mdb_)|lmdb\.h' | sed "s|^|$header:|"
-done)"
-nothing 'no header of src/crypto shows a type of OpenSSL' "$(for header in $(find src/crypto -name '*.h' | sort); do
-	code_of "$header" | grep -nE '\b(EVP_|SHA256_|HMAC_CTX)|openssl/' | sed "s|^|$header:|"
-done)"
+shared=$(printf '%s\n' "$includes" | sed -n '/^src\/l1\//d; s/^src\/[^ ]* quoted \(l1\/[^ ]*\.h\)$/src\/\1:/p' | sort -u)
+nothing 'no header that others include shows a type of LMDB' "$(printf '%s\n' "$code" | grep -F "${shared:-none}" |
+	grep -E '^src/l1/[^:]*\.h:[0-9]*:.*(\b(MDB_|mdb_)|lmdb\.h)')"
+nothing 'no header of src/crypto shows a type of OpenSSL' "$(printf '%s\n' "$code" |
+	grep -E '^src/crypto/[^:]*\.h:[0-9]*:.*(\b(EVP_|SHA256_|HMAC_CTX)|openssl/)')"
 finish
