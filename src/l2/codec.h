@@ -3,7 +3,7 @@
  * Values on their way to L2 and back, in two forms (DESIGN decisions 21, 23):
  *
  *     JSON  {"value":V,"encoding":"base64","ttl":60.5,"stale":30,"stale_if_error":600,"created":1700000000000,"hard_end":1700000600000,"flags":7,
- *            "tags":["0123456789abcdef"]}
+ *            "larder_tags":["0123456789abcdef"]}
  *     raw   the bytes; Cache-Control: max-age=60, stale-while-revalidate=30, stale-if-error=630; X-Larder-Created, X-Larder-Hard-End,
  *            X-Larder-Flags, X-Larder-Tags: 0123456789abcdef,...
  *
@@ -130,13 +130,14 @@ size_t ld_codec_body_max(size_t value_max);
  *   ttl      JSON's "ttl"; else max-age; else the default, and then Last-Modified does for a creation time that is not given. (With a
  *            max-age it does not: max-age counts from the answer on, and is less by its Age.)
  *   stale    given together with that ttl: "stale", stale-while-revalidate or the default; the error window likewise
- *   tags     JSON's "tags", else the header's
+ *   tags     JSON's "larder_tags", else the header's, else JSON's "tags" where those are written as ours
  *   created  JSON's "created", else the header's; else Last-Modified, which then only dates the value. The future is taken as now.
  *   hard end the earlier one of JSON's and the header's
  *
  * Of JSON: null is as not given, but for the value; unknown fields do not count; "data" does for "value". A time or flag that is negative
- * or of a wrong type makes the body bad, and so do tags that are none, or more than LD_WIRE_TAGS_MAX, in either form; a TTL or stale window above ten years is ten years. A V that is no string is taken as its text,
- * without blanks, digit for digit. Duplicate keys, a key with \u0000, numbers above 1e308, half surrogates, invalid UTF-8, base64
+ * or of a wrong type makes the body bad, and so do larder_tags that are none, or more than
+ * LD_WIRE_TAGS_MAX, in either form, while "tags" that are not ours are an unknown field; a TTL or stale window above ten years is ten years. A V that
+ * is no string is taken as its text, without blanks, digit for digit. Duplicate keys, a key with \u0000, numbers above 1e308, half surrogates, invalid UTF-8, base64
  * that is not exactly what RFC 4648 writes, a nesting or tree beyond the bounds above: bad.
  *
  * value_max most bytes of a value

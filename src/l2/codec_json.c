@@ -87,14 +87,9 @@ static int read_flags(const struct reading *reading)
 	return given;
 }
 
-/* As read_number(); -1 not a list of hashes, or too many of them. */
-static int read_tags(const struct reading *reading)
+/* Returns 0, or -1: not a list of hashes, or too many of them. */
+static int take_tags(const json_t *field, struct ld_wire_told *told)
 {
-	const json_t *field = json_object_get(reading->root, "tags");
-	struct ld_wire_told *told = reading->told;
-
-	if (field == NULL || json_is_null(field))
-		return 0;
 	if (!json_is_array(field) || json_array_size(field) > LD_WIRE_TAGS_MAX)
 		return -1;
 	for (size_t i = 0; i < json_array_size(field); i++) {
@@ -104,8 +99,25 @@ static int read_tags(const struct reading *reading)
 			return -1;
 	}
 	told->tag_count = (uint32_t)json_array_size(field);
-	told->has_tags = 1;
-	return 1;
+	return 0;
+}
+
+/*
+ * As read_number(); -1 they cannot be taken. "tags" is a name that another service may have for something of its own, and that ours once was: where it
+ * is not as we wrote it, it is an unknown field; and what a header says counts before it.
+ */
+static int read_tags(const struct reading *reading)
+{
+	const json_t *field = json_object_get(reading->root, "larder_tags"), *old = json_object_get(reading->root, "tags");
+	struct ld_wire_told *told = reading->told;
+
+	if (field != NULL && !json_is_null(field)) {
+		told->has_tags = 1;
+		return take_tags(field, told) == 0 ? 1 : -1;
+	}
+	if (old != NULL && reading->answer->tag_count == 0)
+		told->has_tags = take_tags(old, told) == 0;
+	return told->has_tags;
 }
 
 static enum ld_codec_result read_fields(const struct reading *reading)
@@ -119,7 +131,7 @@ static enum ld_codec_result read_fields(const struct reading *reading)
 	if (read_seconds(reading, "stale_if_error", &told->error_ms) < 0)
 		return bad(reading, "its stale_if_error is not a number of seconds");
 	if (read_tags(reading) < 0)
-		return bad(reading, "its tags are not hashes");
+		return bad(reading, "its larder_tags are not hashes");
 	if (read_wall(reading, "created", &told->created_ms) < 0)
 		return bad(reading, "its created is not a time");
 	if (read_wall(reading, "hard_end", &told->hard_end_ms) < 0)

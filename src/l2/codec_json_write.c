@@ -13,7 +13,7 @@
 #include "l2/base64.h"
 #include "l2/codec_inside.h"
 
-/* What follows the value: ,"encoding":"base64","ttl":315360000.001,"stale":...,"stale_if_error":...,"created":...,"hard_end":...,"flags":...,"tags":[...]} */
+/* What follows the value: ,"encoding":"base64","ttl":315360000.001,"stale":...,"stale_if_error":...,"created":...,"hard_end":...,"flags":...,"larder_tags":[...]} */
 enum { TAIL_SIZE = 272 + 19 * LD_WIRE_TAGS_MAX };
 static const char head[] = "{\"value\":";
 
@@ -88,7 +88,7 @@ static void add_seconds(struct ld_text *text, const char *name, int64_t ms)
 static void add_tags(struct ld_text *text, const struct ld_wire_value *value)
 {
 	for (uint32_t i = 0; i < value->tag_count; i++)
-		ld_text_addf(text, "%s\"%016" PRIx64 "\"", i == 0 ? ",\"tags\":[" : ",", value->tags[i]);
+		ld_text_addf(text, "%s\"%016" PRIx64 "\"", i == 0 ? ",\"larder_tags\":[" : ",", value->tags[i]);
 	ld_text_add(text, value->tag_count > 0 ? "]" : "");
 }
 

@@ -57,11 +57,11 @@ static void json_is_exactly_this(void **state)
 	struct ld_wire_body body;
 
 	(void)state;
-	expect_json(&value, "{\"value\":\"x\",\"ttl\":60,\"stale\":30,\"stale_if_error\":5.5,\"tags\":[\"fedcba9876543210\",\"0fedcba987654321\"]}");
+	expect_json(&value, "{\"value\":\"x\",\"ttl\":60,\"stale\":30,\"stale_if_error\":5.5,\"larder_tags\":[\"fedcba9876543210\",\"0fedcba987654321\"]}");
 	value = value_of(1000, 0, 1, 0);
 	expect_json(&value, "{\"value\":\"x\",\"ttl\":1,\"stale_if_error\":0.001}");
 	value = value_of(1000, 0, 0, 1);
-	expect_json(&value, "{\"value\":\"x\",\"ttl\":1,\"tags\":[\"fedcba9876543210\"]}");
+	expect_json(&value, "{\"value\":\"x\",\"ttl\":1,\"larder_tags\":[\"fedcba9876543210\"]}");
 	/* The longest tail is whole; more tags than there may be are not written. */
 	most.created_ms = most.hard_end_ms = INT64_MAX;
 	most.flags = UINT32_MAX;
@@ -86,20 +86,20 @@ static void json_is_read(void **state)
 	const char *why;
 
 	(void)state;
-	assert_int_equal(decode_json(",\"ttl\":60,\"stale\":5,\"stale_if_error\":2.5,\"tags\":[\"fedcba9876543210\",\"0000000000000001\"]", &value, &why),
+	assert_int_equal(decode_json(",\"ttl\":60,\"stale\":5,\"stale_if_error\":2.5,\"larder_tags\":[\"fedcba9876543210\",\"0000000000000001\"]", &value, &why),
 	    LD_CODEC_OK);
 	assert_true(value.error_ms == 2500 && value.error_left_ms == 2500 && value.stale_left_ms == 5000 && value.left_ms == 60000);
 	assert_true(value.tag_count == 2 && value.tags[0] == UINT64_C(0xfedcba9876543210) && value.tags[1] == 1);
 	ld_wire_value_free(&value);
-	assert_int_equal(decode_json(",\"tags\":[" SIXTEEN "]", &value, &why), LD_CODEC_OK);
+	assert_int_equal(decode_json(",\"larder_tags\":[" SIXTEEN "]", &value, &why), LD_CODEC_OK);
 	assert_true(value.tag_count == 16 && value.tags[15] == 15);
 	/* Without a TTL the windows are the policy's, unless they are given. */
 	assert_true(value.stale_ms == 7000 && value.error_ms == 11000);
 	ld_wire_value_free(&value);
-	assert_int_equal(decode_json(",\"stale_if_error\":1,\"tags\":[]", &value, &why), LD_CODEC_OK);
+	assert_int_equal(decode_json(",\"stale_if_error\":1,\"larder_tags\":[]", &value, &why), LD_CODEC_OK);
 	assert_true(value.tag_count == 0 && value.stale_ms == 7000 && value.error_ms == 1000);
 	ld_wire_value_free(&value);
-	assert_int_equal(decode_json(",\"ttl\":1,\"stale_if_error\":null,\"tags\":null", &value, &why), LD_CODEC_OK);
+	assert_int_equal(decode_json(",\"ttl\":1,\"stale_if_error\":null,\"larder_tags\":null", &value, &why), LD_CODEC_OK);
 	assert_true(value.tag_count == 0 && value.error_ms == 0);
 	ld_wire_value_free(&value);
 	assert_int_equal(decode_json(",\"ttl\":1,\"stale_if_error\":1e300", &value, &why), LD_CODEC_OK);
@@ -109,10 +109,10 @@ static void json_is_read(void **state)
 
 static void json_that_is_bad(void **state)
 {
-	static const char *const rows[] = { ",\"tags\":\"fedcba9876543210\"", ",\"tags\":{}", ",\"tags\":1", ",\"tags\":[1]", ",\"tags\":[null]",
-		",\"tags\":[\"\"]", ",\"tags\":[\"fedcba987654321\"]", ",\"tags\":[\"fedcba98765432100\"]", ",\"tags\":[\"FEDCBA9876543210\"]",
-		",\"tags\":[\"fedcba987654321g\"]", ",\"tags\":[\"fedcba98\\u0000654321\"]", ",\"tags\":[" SIXTEEN ",\"0000000000000000\"]",
-		",\"tags\":[\"fedcba9876543210\",\"\"]", ",\"stale_if_error\":-1", ",\"stale_if_error\":\"1\"", ",\"stale_if_error\":[]" };
+	static const char *const rows[] = { ",\"larder_tags\":\"fedcba9876543210\"", ",\"larder_tags\":{}", ",\"larder_tags\":1", ",\"larder_tags\":[1]", ",\"larder_tags\":[null]",
+		",\"larder_tags\":[\"\"]", ",\"larder_tags\":[\"fedcba987654321\"]", ",\"larder_tags\":[\"fedcba98765432100\"]", ",\"larder_tags\":[\"FEDCBA9876543210\"]",
+		",\"larder_tags\":[\"fedcba987654321g\"]", ",\"larder_tags\":[\"fedcba98\\u0000654321\"]", ",\"larder_tags\":[" SIXTEEN ",\"0000000000000000\"]",
+		",\"larder_tags\":[\"fedcba9876543210\",\"\"]", ",\"stale_if_error\":-1", ",\"stale_if_error\":\"1\"", ",\"stale_if_error\":[]" };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -123,6 +123,33 @@ static void json_that_is_bad(void **state)
 			fail_msg("%s", rows[i]);
 		assert_non_null(why);
 	}
+}
+
+/* A name that is somebody else's as well: it is ours where it is as we once wrote it, and else no fault of the body's. */
+static void json_tags_of_another_service(void **state)
+{
+	static const char *const others[] = { ",\"tags\":[\"a\",\"b\"]", ",\"tags\":\"x\"", ",\"tags\":{\"a\":[1]}", ",\"tags\":7", ",\"tags\":[]",
+		",\"tags\":[\"fedcba9876543210\",\"b\"]", ",\"tags\":[" SIXTEEN ",\"0000000000000000\"]", ",\"tags\":[1],\"larder_tags\":null" };
+	struct ld_wire_value value;
+	const char *why;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(others); i++) {
+		assert_int_equal(decode_json(others[i], &value, &why), LD_CODEC_OK);
+		assert_int_equal(value.tag_count, 0);
+		ld_wire_value_free(&value);
+	}
+	assert_int_equal(decode_json(",\"tags\":[\"fedcba9876543210\",\"0000000000000001\"]", &value, &why), LD_CODEC_OK);
+	assert_true(value.tag_count == 2 && value.tags[0] == UINT64_C(0xfedcba9876543210) && value.tags[1] == 1);
+	ld_wire_value_free(&value);
+	/* Whichever comes first, ours count, and ours are never passed over. */
+	assert_int_equal(decode_json(",\"tags\":[\"a\"],\"larder_tags\":[\"0000000000000002\"]", &value, &why), LD_CODEC_OK);
+	assert_true(value.tag_count == 1 && value.tags[0] == 2);
+	ld_wire_value_free(&value);
+	assert_int_equal(decode_json(",\"larder_tags\":[\"0000000000000002\"],\"tags\":[\"0000000000000001\"]", &value, &why), LD_CODEC_OK);
+	assert_true(value.tag_count == 1 && value.tags[0] == 2);
+	ld_wire_value_free(&value);
+	assert_int_equal(decode_json(",\"tags\":[\"0000000000000001\"],\"larder_tags\":[\"a\"]", &value, &why), LD_CODEC_E_BODY);
 }
 
 /* ---- raw ---- */
@@ -197,12 +224,14 @@ static void raw_is_read(void **state)
 	assert_non_null(why);
 }
 
-/* A body's own tags count before the header's, also when there are none of them. */
+/* A body's own tags count before the header's, also when there are none of them; what may be another service's does not. */
 static void json_with_a_header(void **state)
 {
 	static const uint64_t tags[] = { 5 };
-	static const char own[] = "{\"value\":\"x\",\"tags\":[\"0000000000000007\"]}", none[] = "{\"value\":\"x\",\"tags\":[]}", plain[] = "{\"value\":\"x\"}";
-	const struct { const char *body; uint32_t count; uint64_t first; } rows[] = { { own, 1, 7 }, { none, 0, 0 }, { plain, 1, 5 } };
+	static const char own[] = "{\"value\":\"x\",\"larder_tags\":[\"0000000000000007\"]}", none[] = "{\"value\":\"x\",\"larder_tags\":[]}",
+		plain[] = "{\"value\":\"x\"}", theirs[] = "{\"value\":\"x\",\"tags\":[\"0000000000000007\"]}", nobodys[] = "{\"value\":\"x\",\"tags\":[]}";
+	const struct { const char *body; uint32_t count; uint64_t first; } rows[] = { { own, 1, 7 }, { none, 0, 0 }, { plain, 1, 5 },
+		{ theirs, 1, 5 }, { nobodys, 1, 5 } };
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -338,6 +367,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(json_is_exactly_this), cmocka_unit_test(json_is_read), cmocka_unit_test(json_that_is_bad),
+		cmocka_unit_test(json_tags_of_another_service),
 		cmocka_unit_test(raw_is_exactly_this), cmocka_unit_test(raw_is_read), cmocka_unit_test(json_with_a_header),
 		cmocka_unit_test(what_is_left_of_the_windows), cmocka_unit_test(a_renewal_keeps_the_tags), cmocka_unit_test(headers_of_an_answer),
 	};

@@ -247,13 +247,13 @@ static void test_tags_travel(void **state)
 	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
 	sent = (const char *)fault_server_seen(both->server, 0)->body;
 	assert_non_null(strstr(sent, "\"stale_if_error\":600"));
-	told = strstr(sent, "\"tags\":[\"");
+	told = strstr(sent, "\"larder_tags\":[\"");
 	assert_non_null(told);
-	snprintf(hash, sizeof(hash), "%.16s", told + 9);
+	snprintf(hash, sizeof(hash), "%.16s", told + strlen("\"larder_tags\":[\""));
 	assert_int_equal(strspn(hash, "0123456789abcdef"), 16);
 	/* As another host would: the value comes from L2, and is kept with its tag. */
 	forget_here(box, "a");
-	snprintf(body, sizeof(body), "{\"value\":\"v\",\"ttl\":60,\"created\":%lld,\"tags\":[\"%s\"]}", (long long)time(NULL) * 1000, hash);
+	snprintf(body, sizeof(body), "{\"value\":\"v\",\"ttl\":60,\"created\":%lld,\"larder_tags\":[\"%s\"]}", (long long)time(NULL) * 1000, hash);
 	answer(both, 200, "Content-Type: application/json\r\n", body, 0);
 	assert_true(box_gives(box, "a", 0, "v"));
 	assert_int_equal(requests(both), 2);
@@ -266,11 +266,11 @@ static void test_tags_travel(void **state)
 	assert_true(box_gives(box, "b", LARDER_MISS, NULL));
 	/* What is newer is. */
 	fault_server_clear(both->server);
-	snprintf(body, sizeof(body), "{\"value\":\"new\",\"ttl\":60,\"tags\":[\"%s\"]}", hash);
+	snprintf(body, sizeof(body), "{\"value\":\"new\",\"ttl\":60,\"larder_tags\":[\"%s\"]}", hash);
 	answer(both, 200, "Content-Type: application/json\r\n", body, 0);
 	assert_true(box_gives(box, "a", LARDER_MISS, NULL));
 	fault_server_clear(both->server);
-	answer(both, 200, "Content-Type: application/json\r\n", "{\"value\":\"other\",\"ttl\":60,\"tags\":[\"0000000000000000\"]}", 0);
+	answer(both, 200, "Content-Type: application/json\r\n", "{\"value\":\"other\",\"ttl\":60,\"larder_tags\":[\"0000000000000000\"]}", 0);
 	assert_true(box_gives(box, "a", 0, "other"));
 }
 

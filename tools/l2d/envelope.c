@@ -130,15 +130,12 @@ static int read_numbers(struct reading *reading, int64_t ttl_ms)
 	return 0;
 }
 
-static int read_tags(struct reading *reading)
+static int take_tags(struct reading *reading, const json_t *tags)
 {
-	const json_t *tags = json_object_get(reading->root, "tags");
 	struct l2d_value *value = &reading->value;
 
-	if (tags == NULL || json_is_null(tags))
-		return 0;
 	if (!json_is_array(tags) || json_array_size(tags) > L2D_TAGS_MAX)
-		return bad(reading, LARDER_E_USAGE, "tags are a list of at most 16");
+		return bad(reading, LARDER_E_USAGE, "larder_tags are a list of at most 16");
 	for (size_t i = 0; i < json_array_size(tags); i++) {
 		const json_t *tag = json_array_get(tags, i);
 
@@ -146,6 +143,20 @@ static int read_tags(struct reading *reading)
 			return bad(reading, LARDER_E_USAGE, "a tag is 16 hex digits in lower case");
 	}
 	value->tag_count = (uint8_t)json_array_size(tags);
+	return 0;
+}
+
+/* "tags" was their name once, and may be somebody else's: where it is not as larder wrote it, it is a field that is not known. */
+static int read_tags(struct reading *reading)
+{
+	const json_t *tags = json_object_get(reading->root, "larder_tags"), *old = json_object_get(reading->root, "tags");
+
+	if (tags != NULL && !json_is_null(tags))
+		return take_tags(reading, tags);
+	if (old != NULL && take_tags(reading, old) != 0) {
+		memset(reading->value.tags, 0, sizeof(reading->value.tags));
+		reading->why = NULL;
+	}
 	return 0;
 }
 
@@ -287,7 +298,7 @@ static int put_seconds(char *to, size_t room, const char *field, int64_t ms)
 	return len + snprintf(to + len, room - (size_t)len, ".%0*u", (int)digits, rest);
 }
 
-/* The fields behind V, at most 230 characters and 19 for each tag. */
+/* The fields behind V, at most 240 characters and 19 for each tag. */
 static size_t put_fields(char *to, size_t room, const struct l2d_value *value, enum form form)
 {
 	size_t len = 0;
@@ -306,7 +317,7 @@ static size_t put_fields(char *to, size_t room, const struct l2d_value *value, e
 	if (value->error_ms)
 		len += (size_t)put_seconds(to + len, room - len, "stale_if_error", value->error_ms);
 	if (value->tag_count > 0) {
-		len += (size_t)snprintf(to + len, room - len, ",\"tags\":[");
+		len += (size_t)snprintf(to + len, room - len, ",\"larder_tags\":[");
 		len += l2d_tags_write(value, "\"", to + len, room - len);
 		len += (size_t)snprintf(to + len, room - len, "]");
 	}
