@@ -263,6 +263,37 @@ is_gone() {
 	ask 404 /acme/key
 }
 
+# raw_status HEAD: the status of the answer to a request as it is written here, with printf's escapes.
+raw_status() {
+	local line
+	exec 4<> "/dev/tcp/127.0.0.1/${base##*:}"
+	printf "$1" >&4
+	IFS= read -r -t 30 line <&4
+	exec 4>&-
+	echo "${line:9:3}"
+}
+
+@test "a path with a NUL is not the path before it" {
+	serve
+	ask 201 "${raw_put[@]}" -d x /acme/key
+	equal "$(raw_status 'GET /acme/key HTTP/1.1\r\nHost: a\r\n\r\n')" 200
+	equal "$(raw_status 'GET /acme/key?a=b&c HTTP/1.1\r\nHost: a\r\n\r\n')" 200
+	equal "$(raw_status 'GET /acme/key\0 HTTP/1.1\r\nHost: a\r\n\r\n')" 400
+	equal "$(raw_status 'GET /acme/key\0more HTTP/1.1\r\nHost: a\r\n\r\n')" 400
+	equal "$(raw_status 'GET /acme/key\0?a=b HTTP/1.1\r\nHost: a\r\n\r\n')" 400
+	equal "$(raw_status 'GET /acme\0/key HTTP/1.1\r\nHost: a\r\n\r\n')" 400
+	equal "$(raw_status 'DELETE /acme/key\0more HTTP/1.1\r\nHost: a\r\n\r\n')" 400
+	equal "$(raw_status 'GET /_health\0more HTTP/1.1\r\nHost: a\r\n\r\n')" 400
+	equal "$(raw_status 'PUT /acme/key\0more HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\ny')" 400
+	ask 400 /acme/key%00
+	error LARDER_E_NAME
+	ask 400 /acme/key%00more
+	error LARDER_E_NAME
+	ask 400 '/acme%00/key'
+	ask 200 /acme/key
+	equal "$(body)" x
+}
+
 @test "methods, types, lengths: 405 with Allow, 415, 411, 413" {
 	serve --max-value 100000
 	ask 405 -X PATCH /acme/key

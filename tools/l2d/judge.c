@@ -121,6 +121,8 @@ void l2d_request_judge(struct l2d_request *request, const char *path)
 	int rc = l2d_route_read(path, request->headers.tenant, &request->route, &why);
 	judge_caller(request);
 	judge_message(request);
+	if (request->cut)
+		refuse(request, 400, larder_result_name(LARDER_E_NAME), "a path holds no NUL");
 	if (rc != 0)
 		refuse(request, 400, larder_result_name(rc), why);
 	judge_method(request);

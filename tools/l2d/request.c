@@ -69,7 +69,32 @@ static void acknowledge(const struct l2d_request *request)
 		(void)setsockopt(request->own->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 }
 
-static enum MHD_Result begin(struct l2d_worker *worker, struct MHD_Connection *connection, const char *path, const char *method, void **context)
+/*
+ * libmicrohttpd hands a target over as a string, so that one with a NUL in it would be served as another one, which is shorter. It leaves the request line
+ * where it came in, though: the version stands one byte behind the target, and further behind if the target did not end with its string. Where a
+ * version stands elsewhere, nothing is known.
+ */
+static void *note_target(void *cls, const char *target, struct MHD_Connection *connection)
+{
+	struct l2d_connection *own = own_of(connection);
+
+	(void)cls;
+	if (own)
+		own->target_end = target + strlen(target);
+	return NULL;
+}
+
+static int is_cut(struct l2d_connection *own, const char *version)
+{
+	uintptr_t end = own ? (uintptr_t)own->target_end : 0, at = (uintptr_t)version;
+
+	if (own)
+		own->target_end = NULL;
+	return end != 0 && at > end + 1 && at - end < MEMORY_OF_CONNECTION;
+}
+
+static enum MHD_Result begin(struct l2d_worker *worker, struct MHD_Connection *connection, const char *path, const char *method, const char *version,
+    void **context)
 {
 	struct l2d_request *request = calloc(1, sizeof(*request));
 
@@ -80,6 +105,7 @@ static enum MHD_Result begin(struct l2d_worker *worker, struct MHD_Connection *c
 	request->connection = connection;
 	request->own = own_of(connection);
 	request->method_text = method;
+	request->cut = is_cut(request->own, version);
 	request->began_us = now_us();
 	worker->active++;
 	l2d_connection_mark(request->own, 1);
@@ -181,9 +207,8 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, cons
 {
 	struct l2d_request *request = *context;
 
-	(void)version;
 	if (request == NULL)
-		return begin(cls, connection, path, method, context);
+		return begin(cls, connection, path, method, version, context);
 	if (*len > 0)
 		return take_body(request, data, len);
 	size_t size = request->size;
@@ -258,6 +283,7 @@ int l2d_server_start(struct l2d_worker *worker, int listen_fd)
 	    MHD_OPTION_STRICT_FOR_CLIENT, 1,
 	    MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
 	    MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL,
+	    MHD_OPTION_URI_LOG_CALLBACK, note_target, NULL,
 	    MHD_OPTION_NOTIFY_CONNECTION, on_connection, worker,
 	    MHD_OPTION_NOTIFY_COMPLETED, completed, worker,
 	    MHD_OPTION_END);

@@ -31,6 +31,7 @@ struct l2d_request {
 	size_t len;               /* of the body */
 	size_t size;              /* room for the body */
 	size_t limit;             /* more is refused */
+	int cut;                  /* the path is what stands before a NUL */
 	uint64_t announced;       /* Content-Length, 0 if there is none */
 	uint64_t discarded;
 	uint64_t bytes_in;

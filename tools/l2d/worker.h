@@ -39,6 +39,7 @@ struct l2d_connection {
 	int64_t since_ms;         /* it was accepted, or its last request ended or began */
 	int fd;
 	int busy;                 /* between head and end of a request */
+	const char *target_end;   /* of the request whose head has just come: where its target ends as a string; NULL = not known. Only compared */
 };
 
 struct l2d_tenant_slot {
