@@ -786,7 +786,7 @@ LARDER_API enum larder_error_class larder_classify(int result);
 /** Why this thread's last call gave LARDER_UNAVAILABLE, and its text. */
 LARDER_API enum larder_reason larder_reason(void);
 LARDER_API const char *larder_reason_text(enum larder_reason reason);
-/** After LARDER_E_L2 or LARDER_E_LIMIT of a get of this thread: milliseconds before which trying again is no use; 0 = not known. */
+/** After LARDER_E_L2, _LIMIT or _LOAD of a get of this thread: milliseconds before which trying again is no use; 0 = not known, or at once. */
 LARDER_API int64_t larder_retry_after(void);
 /** "0.1.0" */
 LARDER_API const char *larder_version(void);

@@ -186,7 +186,7 @@ static int wait_for_it(struct ld_fill *fill, int *ret_rc)
 	}
 	/* A fetch of L2 alone says nothing about our loader, nor a loader's about L2. */
 	if (fill->loading ? end == LD_LEASE_FAILED : end >= LD_LEASE_L2_FAILED) {
-		*ret_rc = failed(fill, end, fill->loading ? fill->asked->tenant->cache->settings.number[LD_SET_FAIL_THROTTLE_MS] : 0);
+		*ret_rc = failed(fill, end, fill->loading ? ld_store_lease_throttled(store_of(fill), &fill->asked->key, &fill->asked->way) : 0);
 		return 1;
 	}
 	if (end == LD_LEASE_MISSED && !fill->loading) {
@@ -208,6 +208,14 @@ static enum ld_lease_answer try(struct ld_fill *fill, int64_t *ret_retry_ms)
 
 	fill->held = answer == LD_LEASE_TAKEN;
 	return answer;
+}
+
+/* The cache is off, or was switched off while we waited: everybody loads for himself. */
+static int bypass(struct ld_fill *fill)
+{
+	enum ld_lease_end end;
+
+	return fill->loading ? ld_fill_load(fill, LARDER_MISS, &end) : fill->result;
 }
 
 /* Nothing, or nothing that may be given out unless the fetch fails. */
@@ -232,6 +240,10 @@ static int fetch_once_on_the_host(struct ld_fill *fill)
 		/* Whoever had it before may have stored the value after our look, or died when it had. */
 		if (answer != LD_LEASE_TAKEN || fill->lease.stored || fill->lease.taken_over)
 			ld_fill_look(fill);
+		if (fill->found->bypassed) {
+			ld_fill_end(fill, LD_LEASE_STORED, 0);
+			return bypass(fill);
+		}
 		if (!is_wanted(fill)) {
 			ld_fill_end(fill, LD_LEASE_STORED, 0);
 			return fill->result;
@@ -314,10 +326,8 @@ int ld_fill_from_l2(struct ld_fill *fill)
 
 int ld_fill_by_loader(struct ld_fill *fill)
 {
-	enum ld_lease_end end;
-
 	if (fill->found->bypassed)
-		return ld_fill_load(fill, LARDER_MISS, &end);
+		return bypass(fill);
 	if (fill->result == 0) {
 		fill->early = is_due_early(fill);
 		/* The fence wants to know what a look has seen; and by now it may be stale, or gone. */

@@ -175,7 +175,8 @@ static int fail(struct ld_fill *fill, int was, int rc, enum ld_lease_end *ret_en
 	count(fill, LD_TC_load_failures);
 	if (was == LARDER_STALE || was == 0)
 		return was;
-	ld_retry_after_set(fill->asked->tenant->cache->settings.number[LD_SET_FAIL_THROTTLE_MS]);
+	/* Only the end of a lease keeps others, and us, from trying again at once. */
+	ld_retry_after_set(fill->held ? fill->asked->tenant->cache->settings.number[LD_SET_FAIL_THROTTLE_MS] : 0);
 	return without_value(fill, rc);
 }
 

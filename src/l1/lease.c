@@ -194,6 +194,20 @@ int ld_store_lease_renew(struct ld_store *store, struct ld_lease *lease, int64_t
 	return ours ? 0 : LARDER_MISS;
 }
 
+int64_t ld_store_lease_throttled(struct ld_store *store, const struct ld_key *key, const struct ld_way *way)
+{
+	struct ld_lease_view view;
+	int64_t now_ms, left_ms = 0;
+
+	if (ld_enter(store, ld_budget(store, way), &now_ms) != 0)
+		return 0;
+	if (!way->pass && !atomic_load_explicit(&store->seg.h->off, memory_order_relaxed) &&
+	    ld_lease_look(&store->seg.leases, tag_of(key), now_ms, &view))
+		left_ms = view.throttled_ms;
+	ld_leave(store);
+	return left_ms;
+}
+
 int ld_store_lease_look(struct ld_store *store, const struct ld_key *key, struct ld_lease_info *ret_info)
 {
 	struct asking asking = { store, key, 0 };

@@ -265,6 +265,8 @@ struct ld_lease_info {
 };
 /** Changes nothing. 0; LARDER_MISS nothing is known of the key; LARDER_UNAVAILABLE with the reason set. */
 int ld_store_lease_look(struct ld_store *store, const struct ld_key *key, struct ld_lease_info *ret_info);
+/** What is left of the throttle, and holds up such a call; 0 = nothing does, as where the cache is off, when nobody asks for a lease. */
+int64_t ld_store_lease_throttled(struct ld_store *store, const struct ld_key *key, const struct ld_way *way);
 /** Everything that decides about one key, as seen in one snapshot. Times as in struct ld_found. */
 struct ld_store_explained {
 	int off;

@@ -212,6 +212,45 @@ static void test_who_waited_for_a_failure_knows_when_to_come_back(void **state)
 	assert_int_equal(source.calls, 0);
 }
 
+/* Where no lease was ended there is no throttle, and nothing to wait for. */
+static void test_with_the_cache_off_nobody_is_told_to_wait(void **state)
+{
+	struct box *box = *state;
+	struct source fails = source_of(box, NULL), good = source_of(box, "good");
+	struct caller waits = { .source = &good, .name = "k", .text = "good", .budget_ms = 20000 };
+	struct caller sees = { .source = &good, .name = "l", .text = "good", .budget_ms = 20000 };
+	struct ld_key key;
+	larder_lease *lease;
+
+	box_open(box, (const char *const[]){ "FAIL_THROTTLE_MS=1m", NULL });
+	/* It joins, the cache is switched off, what it waits for fails. */
+	key = told_key(box, "k");
+	lease = lease_of(box, "k");
+	start(&waits);
+	assert_true(CHILD_POLL(waiting_for(box, &key) == 1));
+	assert_int_equal(ld_store_switch(told_store(box), 0), 0);
+	larder_lease_drop(lease, 1);
+	assert_int_equal(result_of(&waits), LARDER_E_LOAD);
+	assert_int_equal(waits.retry_ms, 0);
+	assert_int_equal(source_gives(&fails, "k", NULL, NULL, 0), LARDER_E_LOAD);
+	assert_int_equal(larder_retry_after(), 0);
+	assert_int_equal(source_gives(&good, "k", NULL, "good", LARDER_FROM_LOADER), 0);
+	/* The same, and what it waits for ends well: it loads for itself, and takes no lease for that. */
+	assert_int_equal(ld_store_switch(told_store(box), 1), 0);
+	key = told_key(box, "l");
+	lease = lease_of(box, "l");
+	start(&sees);
+	assert_true(CHILD_POLL(waiting_for(box, &key) == 1));
+	assert_int_equal(ld_store_switch(told_store(box), 0), 0);
+	good.text = NULL;
+	good.says = LARDER_LOAD_FAILED;
+	larder_lease_drop(lease, 0);
+	assert_int_equal(result_of(&sees), LARDER_E_LOAD);
+	assert_int_equal(sees.retry_ms, 0);
+	assert_int_equal(ld_store_switch(told_store(box), 1), 0);
+	assert_int_equal(ld_store_lease_throttled(told_store(box), &key, &told_way), 0);
+}
+
 /* ---- time that jumps ---- */
 
 static void sleep_meanwhile(struct source *source)
@@ -381,6 +420,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ROW(test_a_full_table_costs_deduplication_only), ROW(test_two_keys_with_one_tag_wait_in_vain_and_no_more),
 		ROW(test_loads_without_a_lease_are_bounded), ROW(test_who_waited_for_a_failure_knows_when_to_come_back),
+		ROW(test_with_the_cache_off_nobody_is_told_to_wait),
 		ROW(test_the_host_sleeps_during_a_load), ROW(test_the_host_sleeps_while_somebody_waits),
 		ROW(test_a_tenant_is_closed_while_its_refresh_is_queued), ROW(test_a_context_is_copied_for_a_load_that_runs_later),
 		ROW(test_a_value_is_set_while_its_refresh_is_queued),
