@@ -651,7 +651,7 @@ struct larder_stats {
 	uint64_t unavailable;      /**< gets that could not be answered */
 	uint64_t bypassed;         /**< gets while off, or outside the rollout */
 	uint64_t get_errors;       /**< refused arguments */
-	uint64_t sets;             /**< stored, adds included */
+	uint64_t sets;             /**< stored by a set or add; what L2 or a loader gave is not in it: fills, of `larder stat` */
 	uint64_t sets_dropped;     /**< not stored for want of the gate, room or disk */
 	uint64_t deletes;          /**< entries removed by a delete */
 	uint64_t deletes_failed;
