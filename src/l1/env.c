@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opening, closing and making of store files. One switch maps LMDB's errors; whoever opens checks that the file is one of ours, of this
- * generation, and as long as its own header says, before a page of it is touched: a page beyond the end would be a SIGBUS.
- *
- * Files: NAME.G.mdb and NAME.G.mdb-lock for generation G. A new store has a new generation and so new names; processes that have the old
- * one open go on undisturbed until they notice.
+ * Opening, closing and making of LMDB environments; the files themselves are l1/env_files.c's. One switch maps LMDB's errors; whoever opens checks
+ * that the file is one of ours, of this generation, and as long as its own header says, before a page of it is touched: a page beyond the end would
+ * be a SIGBUS. Called by l1/files.c and l1/store.c; a child must never close here what it inherited.
  */
 #include "l1/env.h"
 
-#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/mman.h>
@@ -27,7 +22,7 @@
 #include "base/errors.h"
 #include "base/fault.h"
 
-enum { FILE_NAME_MAX = 80, PATH_SIZE = 4200, TABLES = 4, READER_B = 64, LOCK_HEAD_B = 256 };
+enum { PATH_SIZE = 4200, TABLES = 4, READER_B = 64, LOCK_HEAD_B = 256 };
 
 /* The row of the main table that says whose store this is. */
 static const char IDENTITY_KEY[] = "I";
@@ -71,36 +66,6 @@ int ld_env_error(int lmdb_code)
 	default:
 		return LARDER_E_IO;
 	}
-}
-
-static void data_name(const char *name, uint32_t generation, char ret[FILE_NAME_MAX])
-{
-	snprintf(ret, FILE_NAME_MAX, "%s.%" PRIu32 ".mdb", name, generation);
-}
-
-static void lock_name(const char *name, uint32_t generation, char ret[FILE_NAME_MAX])
-{
-	snprintf(ret, FILE_NAME_MAX, "%s.%" PRIu32 ".mdb-lock", name, generation);
-}
-
-/* A private file with its room allocated, so that a full file system is an error here and not a SIGBUS in LMDB. create: O_CREAT | O_EXCL, or 0. */
-static int make_file(const struct ld_env_place *place, const char *name, int create, uint64_t size)
-{
-	int fd = openat(place->dir_fd, name, O_RDWR | create | O_CLOEXEC | O_NOFOLLOW, 0600);
-	struct stat st;
-	int rc = 0;
-
-	if (fd < 0)
-		return LARDER_E_IO;
-	/* What stands there may have become a link to somebody else's file since we made it. */
-	if (!create && (fstat(fd, &st) != 0 || st.st_nlink != 1))
-		rc = LARDER_E_IO;
-	if (create && place->uid != (uid_t)-1 && fchown(fd, place->uid, place->gid) != 0)
-		rc = LARDER_E_IO;
-	if (rc == 0 && size > 0 && posix_fallocate(fd, 0, (off_t)size) != 0)
-		rc = LARDER_E_FULL;
-	close(fd);
-	return rc;
 }
 
 static unsigned env_flags(const struct ld_seg_params *params)
@@ -236,15 +201,15 @@ static int write_identity(struct ld_env *env, uint32_t generation, const struct 
 int ld_env_make(const struct ld_env_place *place, uint32_t generation, const struct ld_seg_params *params, const struct ld_env_lost *lost)
 {
 	struct ld_env env = { .generation = generation };
-	char name[FILE_NAME_MAX];
+	char name[LD_ENV_NAME_SIZE];
 	uint64_t lock_b = (LOCK_HEAD_B + (uint64_t)params->readers * READER_B + LD_PAGE - 1) / LD_PAGE * LD_PAGE;
 	int rc;
 
-	lock_name(place->name, generation, name);
-	rc = make_file(place, name, O_CREAT | O_EXCL, lock_b);
-	data_name(place->name, generation, name);
+	ld_env_lock_name(place->name, generation, name);
+	rc = ld_env_make_file(place, name, O_CREAT | O_EXCL, lock_b);
+	ld_env_data_name(place->name, generation, name);
 	if (rc == 0)
-		rc = make_file(place, name, O_CREAT | O_EXCL, 0);
+		rc = ld_env_make_file(place, name, O_CREAT | O_EXCL, 0);
 	if (rc != 0)
 		return rc;
 	LD_POINT(store_made_files);
@@ -260,44 +225,7 @@ int ld_env_make(const struct ld_env_place *place, uint32_t generation, const str
 		mdb_env_close(env.lmdb);
 	rc = ld_env_error(rc);
 	/* Only now: LMDB takes a file that is not empty for a store, and this one shall be whole before anybody maps it writable. */
-	return rc == 0 && params->writable ? make_file(place, name, 0, params->map_b) : rc;
-}
-
-/* Private and ours, no link of any kind. */
-static int check_private(const struct ld_env_place *place, const char *name, struct stat *ret_st, struct ld_problems *problems)
-{
-	struct stat dir;
-
-	if (fstatat(place->dir_fd, name, ret_st, AT_SYMLINK_NOFOLLOW) != 0)
-		return errno == ENOENT ? LARDER_E_CORRUPT : LARDER_E_IO;
-	if (fstat(place->dir_fd, &dir) != 0)
-		return LARDER_E_IO;
-	if (S_ISREG(ret_st->st_mode) && ret_st->st_uid == dir.st_uid && (ret_st->st_mode & 077) == 0 && ret_st->st_nlink == 1)
-		return 0;
-	ld_problem(problems, "%s: not a private file of the directory's owner: remove it", name);
-	return LARDER_E_REFUSED;
-}
-
-/* Data and lock file must be private before LMDB opens them by path: it would follow a link, and write. */
-static int check_files(const struct ld_env_place *place, struct ld_env *env, struct ld_problems *problems)
-{
-	char name[FILE_NAME_MAX];
-	struct stat st;
-	int rc;
-
-	lock_name(place->name, env->generation, name);
-	rc = check_private(place, name, &st, problems);
-	data_name(place->name, env->generation, name);
-	if (rc == 0)
-		rc = check_private(place, name, &st, problems);
-	if (rc != 0)
-		return rc;
-	/* LMDB would take an empty file for a new store. */
-	if (st.st_size < 2 * LD_PAGE)
-		return LARDER_E_CORRUPT;
-	env->dev = st.st_dev;
-	env->ino = st.st_ino;
-	return 0;
+	return rc == 0 && params->writable ? ld_env_make_file(place, name, 0, params->map_b) : rc;
 }
 
 static int check_length(struct ld_env *env)
@@ -339,14 +267,14 @@ static int check_identity(struct ld_env *env)
 int ld_env_open(struct ld_env *env, const struct ld_env_place *place, uint32_t generation, const struct ld_seg_params *params,
     struct ld_problems *problems)
 {
-	char name[FILE_NAME_MAX];
+	char name[LD_ENV_NAME_SIZE];
 	int rc;
 
 	memset(env, 0, sizeof(*env));
 	env->generation = generation;
 	env->base_seq = (uint64_t)generation << 48;
-	data_name(place->name, generation, name);
-	rc = check_files(place, env, problems);
+	ld_env_data_name(place->name, generation, name);
+	rc = ld_env_check_files(place, env, problems);
 	if (rc != 0)
 		return rc;
 	LD_POINT(store_opening);
@@ -402,11 +330,11 @@ void ld_env_abandon(struct ld_env *env)
 
 int ld_env_is_whole(const struct ld_env *env, const struct ld_env_place *place)
 {
-	char name[FILE_NAME_MAX];
+	char name[LD_ENV_NAME_SIZE];
 	MDB_envinfo info;
 	struct stat st;
 
-	data_name(place->name, env->generation, name);
+	ld_env_data_name(place->name, env->generation, name);
 	/* In this order: a writer makes the file longer before it says so, and may do both at any time. */
 	if (mdb_env_info(env->lmdb, &info) != 0)
 		return 0;
@@ -416,56 +344,4 @@ int ld_env_is_whole(const struct ld_env *env, const struct ld_env_place *place)
 	if (st.st_ino != env->ino || st.st_dev != env->dev)
 		return 0;
 	return (uint64_t)st.st_size >= ((uint64_t)info.me_last_pgno + 1) * LD_PAGE;
-}
-
-/* The generation in "NAME.G.mdb" or "NAME.G.mdb-lock"; 0 when it is neither. */
-static uint32_t generation_of(const char *file, const char *name)
-{
-	size_t len = strlen(name);
-	unsigned long long generation;
-	char *end;
-
-	if (strncmp(file, name, len) != 0 || file[len] != '.' || file[len + 1] < '1' || file[len + 1] > '9')
-		return 0;
-	generation = strtoull(file + len + 1, &end, 10);
-	if (generation > UINT16_MAX || (strcmp(end, ".mdb") != 0 && strcmp(end, ".mdb-lock") != 0))
-		return 0;
-	return (uint32_t)generation;
-}
-
-static void set_aside(const struct ld_env_place *place, const char *file)
-{
-	char bad[FILE_NAME_MAX];
-
-	snprintf(bad, sizeof(bad), "%s.bad.mdb", place->name);
-	if (renameat(place->dir_fd, file, place->dir_fd, bad) != 0)
-		unlinkat(place->dir_fd, file, 0);
-}
-
-uint32_t ld_env_clean(const struct ld_env_place *place, uint32_t keep, uint32_t aside)
-{
-	int fd = openat(place->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	uint32_t highest = 0;
-	struct dirent *row;
-
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return 0;
-	}
-	while ((row = readdir(dir)) != NULL) {
-		uint32_t generation = generation_of(row->d_name, place->name);
-
-		if (generation > highest)
-			highest = generation;
-		if (generation == 0 || generation == keep)
-			continue;
-		if (generation == aside && strstr(row->d_name, "-lock") == NULL)
-			set_aside(place, row->d_name);
-		else
-			unlinkat(place->dir_fd, row->d_name, 0);
-	}
-	closedir(dir);
-	return highest;
 }

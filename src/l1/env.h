@@ -77,6 +77,25 @@ int ld_env_is_whole(const struct ld_env *env, const struct ld_env_place *place);
  * under the open lock. Returns the highest generation that was seen. */
 uint32_t ld_env_clean(const struct ld_env_place *place, uint32_t keep, uint32_t aside);
 
+/* ---- the files, for l1/env.c; l1/env_files.c ---- */
+
+enum { LD_ENV_NAME_SIZE = 80 };
+void ld_env_data_name(const char *name, uint32_t generation, char ret[LD_ENV_NAME_SIZE]);
+void ld_env_lock_name(const char *name, uint32_t generation, char ret[LD_ENV_NAME_SIZE]);
+/**
+ * A private file with its room allocated, so that a full file system is an error here and not a SIGBUS in LMDB. create: O_CREAT | O_EXCL, or 0.
+ * Returns 0; LARDER_E_FULL; LARDER_E_IO
+ */
+int ld_env_make_file(const struct ld_env_place *place, const char *name, int create, uint64_t size);
+/**
+ * Data and lock file of env's generation must be private before LMDB opens them by path: it would follow a link, and write. Notes in env which file
+ * it is.
+ * Returns 0; LARDER_E_CORRUPT one is missing, or too short for a store; LARDER_E_REFUSED with a problem; LARDER_E_IO
+ */
+int ld_env_check_files(const struct ld_env_place *place, struct ld_env *env, struct ld_problems *problems);
+
+/* ---- read transactions, and what LMDB knows; l1/reader.c ---- */
+
 /** What the read gate needs. */
 struct ld_env_gate {
 	const struct ld_seg *seg;
@@ -123,13 +142,15 @@ int ld_env_use(const struct ld_env *env, MDB_txn *txn, struct ld_env_use *ret_us
 /** Walk the free list, in a read transaction: pages that a write transaction could take now, and those that a reader keeps back. */
 int ld_env_count_free(struct ld_env *env, MDB_txn *txn, uint64_t *ret_reusable, uint64_t *ret_pinned);
 
+/** Our number of a reader or gate user in this process. */
+struct ld_gate_user ld_env_gate_user(const struct ld_seg *seg);
+
+/* ---- errors; l1/env.c ---- */
+
 /**
  * LMDB's code to ours, with the thread's reason for what is full: 0, LARDER_MISS (not found), LARDER_UNAVAILABLE (no reader slot), LARDER_E_FULL,
  * LARDER_E_CORRUPT, LARDER_E_NOMEM, LARDER_E_IO, LARDER_E_BUG.
  */
 int ld_env_error(int lmdb_code);
-
-/** Our number of a reader or gate user in this process. */
-struct ld_gate_user ld_env_gate_user(const struct ld_seg *seg);
 
 #endif

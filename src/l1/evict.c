@@ -1,27 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Eviction: sample a window, let the chooser pick, remove the victims in one short transaction. Called by the keeper in the background, and by
- * a writer that finds no room, inside its gate.
+ * Eviction: read a window (l1/evict_window.c), let the chooser pick, remove the victims in one short transaction. Called by the keeper in the
+ * background, and by a writer that finds no room, inside its gate. It must never remove what it has not looked at again in that transaction.
  *
- * The window is made of short runs, each from a random digest in a tenant drawn in proportion to its entries (DESIGN decision 25). It is read in
- * a read transaction, or in the write transaction when the gate is held already; every victim is looked at again in the transaction that
- * removes it: it may have been replaced meanwhile, then its sequence differs and it stays; or it is the value of a set that L2 has not been told, then it is
- * passed over while there is anything else.
+ * The window is read in a read transaction, or in the write transaction when the gate is held already; every victim is looked at again in the
+ * transaction that removes it: it may have been replaced meanwhile, then its sequence differs and it stays; or it is the value of a set that L2 has
+ * not been told, then it is passed over while there is anything else.
  *
  * Killed at any line: a transaction is done or not done; counters may miss one batch.
  */
-#include "l1/inside.h"
+#include "l1/evict_window.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
-#include "base/mem.h"
-#include "l1/choose.h"
 
 /* Pages freed at once: LMDB writes their numbers as one record, which needs contiguous pages when it is longer than one. */
-enum { RUN = 16, RUNS_MAX = 256, PAGES_AT_ONCE = 384 };
+enum { PAGES_AT_ONCE = 384 };
 /* A window of so few rows is looked for again, so often, before what waits to be told to L2 is evicted. */
 enum { SMALL_WINDOW = 512, SMALL_WINDOWS = 8 };
 /* "Not found" entries are looked for among the rows of such a batch's window, however few of them are to go. */
@@ -56,143 +53,6 @@ void ld_pressure_now(const struct ld_store *store, const struct ld_tenant_row *r
 	ret_pressure->over_high = used_b > h->params.high_b;
 	ret_pressure->over_entries = h->params.max_entries != 0 && entries >= h->params.max_entries;
 	ret_pressure->over_quota = row && over_quota(row, more_b);
-}
-
-/* ---- the window ---- */
-
-struct window {
-	struct ld_store *store;
-	MDB_cursor *cursor;
-	struct ld_candidate *rows;
-	size_t count, max;
-	int64_t now_ms, wall_ms;
-	int negative;                  /* 1: only "not found" entries */
-};
-
-static int ascending(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
-/* Tenants for so many runs, drawn in proportion to their entries, as rows of the directory; row 0 for tenants without a row of their own. */
-static void draw_tenants(struct ld_store *store, uint32_t *rows, unsigned runs)
-{
-	const struct ld_tenants *tenants = &store->seg.tenants;
-	uint64_t picks[RUNS_MAX], named = 0, all = atomic_load_explicit(&store->seg.h->entries, memory_order_relaxed), sum = 0;
-	uint32_t used = ld_tenants_used(tenants), row = 1;
-
-	for (uint32_t i = 1; i < used; i++)
-		named += atomic_load_explicit(&tenants->rows[i].entries, memory_order_relaxed);
-	all = all > named ? all : named;
-	for (unsigned i = 0; i < runs; i++)
-		picks[i] = all ? ld_store_random(store) % all : 0;
-	qsort(picks, runs, sizeof(*picks), ascending);
-	for (unsigned i = 0; i < runs; i++) {
-		while (row < used && picks[i] >= sum + atomic_load_explicit(&tenants->rows[row].entries, memory_order_relaxed))
-			sum += atomic_load_explicit(&tenants->rows[row++].entries, memory_order_relaxed);
-		rows[i] = row < used ? row : 0;
-	}
-}
-
-/* Where a run begins that is of no named tenant: anywhere among the names. */
-static void random_name(struct ld_store *store, char ret_name[4])
-{
-	static const char letters[] = "-0123456789abcdefghijklmnopqrstuvwxyz";
-	uint64_t random = ld_store_random(store) >> 16;
-
-	for (int i = 0; i < 3; i++, random /= sizeof(letters) - 1)
-		ret_name[i] = letters[random % (sizeof(letters) - 1)];
-	ret_name[3] = 0;
-}
-
-static int is_negative(const MDB_val *row)
-{
-	struct ld_entry entry;
-
-	return ld_entry_decode(row->mv_data, row->mv_size, &entry) == 0 && entry.head.bits & LD_ENTRY_ABSENT;
-}
-
-static void add_row(struct window *window, const MDB_val *key, const MDB_val *row)
-{
-	struct ld_candidate *to = &window->rows[window->count];
-	const unsigned char *digest = (const unsigned char *)key->mv_data + key->mv_size - LARDER_DIGEST_SIZE;
-	size_t tenant_len = ld_entry_key_tenant(key->mv_data, key->mv_size);
-	struct ld_entry entry;
-
-	if (tenant_len == 0 || (window->negative && !is_negative(row)))
-		return;
-	memset(to, 0, sizeof(*to));
-	memcpy(to->key, key->mv_data, key->mv_size);
-	to->key_len = (uint8_t)key->mv_size;
-	window->count++;
-	if (ld_entry_decode(row->mv_data, row->mv_size, &entry) != 0) {
-		to->dead = 1;
-		return;
-	}
-	to->pages = entry.head.chunks + 1;
-	to->estimate = (uint8_t)ld_sketch_estimate(&window->store->seg.sketch, digest);
-	to->dead = (uint8_t)ld_row_is_dead(&window->store->seg, key, row, window->now_ms, &window->wall_ms, &to->seq);
-}
-
-static int same_tenant(const MDB_val *key, const char *tenant, size_t len)
-{
-	return ld_entry_key_tenant(key->mv_data, key->mv_size) == len && memcmp(key->mv_data, tenant, len) == 0;
-}
-
-/* A run of rows from a random place; of one tenant only, from its start again when its end is reached. */
-static void add_run(struct window *window, const char *tenant, int only, size_t rows)
-{
-	unsigned char digest[LARDER_DIGEST_SIZE] = { 0 }, bytes[LD_KEY_MAX];
-	uint64_t random = ld_store_random(window->store);
-	size_t len = strlen(tenant);
-	MDB_val key, row;
-	int rc;
-
-	memcpy(digest, &random, sizeof(random));
-	key.mv_size = ld_entry_key(tenant, digest, bytes);
-	key.mv_data = bytes;
-	rc = mdb_cursor_get(window->cursor, &key, &row, MDB_SET_RANGE);
-	for (int wrapped = 0; rows > 0 && window->count < window->max; rows--) {
-		if (rc != 0 || (only && !same_tenant(&key, tenant, len))) {
-			if (wrapped)
-				return;
-			wrapped = 1;
-			memset(digest, 0, sizeof(digest));
-			key.mv_size = ld_entry_key(only ? tenant : "", digest, bytes);
-			key.mv_data = bytes;
-			rc = mdb_cursor_get(window->cursor, &key, &row, MDB_SET_RANGE);
-			continue;
-		}
-		add_row(window, &key, &row);
-		rc = mdb_cursor_get(window->cursor, &key, &row, MDB_NEXT);
-	}
-}
-
-static int sample(struct window *window, MDB_txn *txn, const char *tenant)
-{
-	const struct ld_env *env = &window->store->env;
-	unsigned runs = (unsigned)(window->max + RUN - 1) / RUN;
-	uint32_t rows[RUNS_MAX];
-	int rc = mdb_cursor_open(txn, env->entries, &window->cursor);
-
-	if (rc != 0)
-		return ld_env_error(rc);
-	if (!tenant)
-		draw_tenants(window->store, rows, runs);
-	for (unsigned i = 0; i < runs && window->count < window->max; i++) {
-		const char *from = tenant ? tenant : window->store->seg.tenants.rows[rows[i]].name;
-		char name[4];
-
-		if (!tenant && rows[i] == 0) {
-			random_name(window->store, name);
-			from = name;
-		}
-		add_run(window, from, tenant != NULL, RUN);
-	}
-	mdb_cursor_close(window->cursor);
-	return 0;
 }
 
 /* ---- the victims ---- */
@@ -254,7 +114,7 @@ static int remove_some(struct ld_write *write, struct ld_candidate *victims, siz
 }
 
 /* The victims that were chosen; where all of them wait to be told to L2, the chooser's next ones. *ret_kept 1 if any does. */
-static int remove_chosen(struct ld_write *write, struct window *window, unsigned batch, size_t victims, int *ret_kept)
+static int remove_chosen(struct ld_write *write, struct ld_evict_window *window, unsigned batch, size_t victims, int *ret_kept)
 {
 	size_t at = 0;
 	int kept = 0, gone = 0;
@@ -273,13 +133,13 @@ static int remove_chosen(struct ld_write *write, struct window *window, unsigned
  * The same, and where the whole window waits, further windows: a small one may lie among rows that all do. Where these wait too, room is wanted all the
  * same: a batch goes, and L2 is told deletes.
  */
-static int remove_victims(struct ld_write *write, struct window *window, const char *tenant, unsigned batch, size_t victims)
+static int remove_victims(struct ld_write *write, struct ld_evict_window *window, const char *tenant, unsigned batch, size_t victims)
 {
 	int kept = 0, gone = remove_chosen(write, window, batch, victims, &kept), rc = 0;
 
 	for (int more = window->max <= SMALL_WINDOW ? SMALL_WINDOWS : 1; gone == 0 && kept && rc == 0 && more > 0; more--) {
 		window->count = 0;
-		rc = sample(window, write->txn, tenant);
+		rc = ld_evict_window_read(window, write->txn, tenant);
 		victims = ld_choose(window->rows, window->count, batch);
 		if (rc == 0)
 			gone = remove_chosen(write, window, batch, victims, &kept);
@@ -289,7 +149,7 @@ static int remove_victims(struct ld_write *write, struct window *window, const c
 	return gone == 0 && kept ? remove_some(write, window->rows, victims, 1, &kept) : gone;
 }
 
-static int commit_victims(struct ld_write *write, const struct window *window, int gone)
+static int commit_victims(struct ld_write *write, const struct ld_evict_window *window, int gone)
 {
 	int rc = gone > 0 ? ld_write_commit(write) : 0;
 
@@ -303,29 +163,19 @@ static int commit_victims(struct ld_write *write, const struct window *window, i
 	return gone;
 }
 
-static struct ld_candidate *new_window(struct ld_store *store, unsigned batch, struct window *ret_window)
-{
-	memset(ret_window, 0, sizeof(*ret_window));
-	ret_window->store = store;
-	ret_window->max = ld_choose_window(batch);
-	ret_window->now_ms = ld_clock_boot_ms();
-	ret_window->rows = ld_malloc(ret_window->max * sizeof(*ret_window->rows));
-	return ret_window->rows;
-}
-
 static int evict_inside(struct ld_store *store, const char *tenant, unsigned batch, int negative)
 {
 	struct ld_account accounts[LD_ACCOUNTS];
-	struct window window;
+	struct ld_evict_window window;
 	struct ld_write write;
 	int rc;
 
-	if (!new_window(store, negative ? NEGATIVE_BATCH : batch, &window))
+	if (!ld_evict_window_new(store, negative ? NEGATIVE_BATCH : batch, &window))
 		return LARDER_E_NOMEM;
 	window.negative = negative;
 	rc = ld_write_begin(&write, store, accounts);
 	if (rc == 0) {
-		rc = sample(&window, write.txn, tenant);
+		rc = ld_evict_window_read(&window, write.txn, tenant);
 		if (rc == 0) {
 			rc = remove_victims(&write, &window, tenant, batch, ld_choose(window.rows, window.count, batch));
 			rc = commit_victims(&write, &window, rc);
@@ -351,17 +201,17 @@ int ld_evict_negative(struct ld_store *store, const char *tenant, unsigned batch
 static int evict_outside(struct ld_store *store, const char *tenant, unsigned batch)
 {
 	struct ld_account accounts[LD_ACCOUNTS];
-	struct window window;
+	struct ld_evict_window window;
 	struct ld_write write;
 	size_t victims = 0;
 	MDB_txn *txn;
 	int rc;
 
-	if (!new_window(store, batch, &window))
+	if (!ld_evict_window_new(store, batch, &window))
 		return LARDER_E_NOMEM;
 	rc = ld_read_begin(store, store->config.wait_ms, &txn);
 	if (rc == 0) {
-		rc = sample(&window, txn, tenant);
+		rc = ld_evict_window_read(&window, txn, tenant);
 		ld_env_read_end(&store->env, txn);
 		victims = rc == 0 ? ld_choose(window.rows, window.count, batch) : 0;
 	}

@@ -106,6 +106,9 @@ void ld_from_outside(struct ld_store *store, void (*fn)(struct ld_seg *seg, cons
 /** Wake the background work, if we are here; never attaches. */
 void ld_call_keeper(struct ld_store *store);
 
+/** For good: let go of what this process has attached or inherited. With `lock`. 0, or -1: a call is still inside. */
+int ld_store_let_go(struct ld_store *store, int64_t budget_ms);
+
 /** The store is damaged or vanished: make a new one, once for all processes. Not from inside ld_enter(). */
 void ld_store_condemn(struct ld_store *store, uint32_t generation, const char *why, int aside);
 
@@ -128,6 +131,8 @@ static inline struct ld_tenant_row *ld_tenant_named(const struct ld_seg *seg, co
 /** The same for a key, remembered in its hint. */
 struct ld_tenant_row *ld_tenant_of(struct ld_store *store, const struct ld_key *key);
 
+/* ---- is an entry given to anybody?; l1/state.c ---- */
+
 /** Sequence up to which entries of this scope, or of these tags, are cleared, and of this key are under a barrier: an entry is hidden if its own is
  * below `cleared`, or not above `barrier`. */
 struct ld_hidden { uint64_t cleared, barrier; };
@@ -145,6 +150,11 @@ static inline int ld_is_hidden(const struct ld_hidden *hidden, uint64_t seq)
 {
 	return seq < hidden->cleared || seq <= hidden->barrier;
 }
+
+/** States of an entry that somebody may still be given. */
+#define LD_IS_ALIVE (LARDER_IS_FRESH | LARDER_IS_STALE | LARDER_IS_ERROR_WINDOW)
+/** What is an entry's state now? One LARDER_IS_ bit (never DAMAGED). */
+uint32_t ld_entry_state(const struct ld_entry_head *head, const struct ld_hidden *hidden, int64_t now_ms, int64_t *wall_ms);
 
 /** A write transaction under the writer gate. */
 struct ld_write {
@@ -394,10 +404,7 @@ void ld_keeper_stop(struct ld_store *store);
 /** Forget the clears up to this sequence: a full sweep has removed what they hid. Outside the gate. */
 void ld_clears_forget(struct ld_store *store, uint64_t up_to_seq);
 
-/** States of an entry that somebody may still be given. */
-#define LD_IS_ALIVE (LARDER_IS_FRESH | LARDER_IS_STALE | LARDER_IS_ERROR_WINDOW)
-/** What is an entry's state now? One LARDER_IS_ bit (never DAMAGED). */
-uint32_t ld_entry_state(const struct ld_entry_head *head, const struct ld_hidden *hidden, int64_t now_ms, int64_t *wall_ms);
+/* ---- values and names out of their chunks; l1/value.c ---- */
 
 /** Copy value (chunks first, then the tail) into data, value_len bytes. 0 or LARDER_E_CORRUPT. */
 int ld_value_copy(const struct ld_env *env, MDB_txn *txn, const struct ld_entry *entry, unsigned char *data);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Look-ups. No lock, no write to LMDB: renew a pooled read transaction, find the row, judge it, copy out, reset. The access is noted in the
- * segment's sketch.
+ * Look-ups. No lock, no write to LMDB: renew a pooled read transaction, find the row, judge it (l1/state.c), copy out (l1/value.c), reset. The access
+ * is noted in the segment's sketch. Called by cache/ through l1/store.h; must never wait for a writer.
  *
  * Order against those who invalidate: a delete, set or clear that has completed before this call began has either committed before our
  * snapshot is taken, or raised a word of the segment before we read it; both are looked at, so its old value is never returned.
@@ -16,9 +16,7 @@
 
 #include "base/clock.h"
 #include "base/errors.h"
-#include "base/fault.h"
 #include "base/mem.h"
-#include "crypto/hash.h"
 
 int ld_read_begin(struct ld_store *store, int64_t budget_ms, MDB_txn **ret_txn)
 {
@@ -54,99 +52,6 @@ struct ld_tenant_row *ld_tenant_of(struct ld_store *store, const struct ld_key *
 	if (key->row_hint)
 		atomic_store_explicit(key->row_hint, (uint64_t)serial << 32 | (uint64_t)(row - rows), memory_order_relaxed);
 	return row;
-}
-
-struct ld_hidden ld_hidden_of(const struct ld_seg *seg, const struct ld_tenant_row *row, uint64_t scope_tag, const unsigned char *digest)
-{
-	/* acquire: pairs with the raising in clear.c and ld_barrier_raise() */
-	uint64_t all = atomic_load_explicit(&seg->h->clear_seq, memory_order_acquire);
-	uint64_t tenant = atomic_load_explicit(&row->clear_seq, memory_order_acquire);
-	uint64_t scope = ld_scope_seq(seg->scopes, scope_tag);
-	struct ld_hidden hidden = { all > tenant ? all : tenant, 0 };
-
-	if (scope > hidden.cleared)
-		hidden.cleared = scope;
-	hidden.barrier = atomic_load_explicit(ld_barrier_of(seg->barriers, digest), memory_order_acquire);
-	return hidden;
-}
-
-struct ld_hidden ld_entry_hidden(const struct ld_seg *seg, const struct ld_tenant_row *row, uint64_t scope_tag, const unsigned char *digest,
-    const struct ld_entry *entry)
-{
-	struct ld_hidden hidden = ld_hidden_of(seg, row, scope_tag, digest);
-
-	for (unsigned i = 0; i < entry->head.tag_count; i++) {
-		uint64_t tag = ld_tag_cleared(seg, ld_entry_tag(entry, i));
-
-		hidden.cleared = tag > hidden.cleared ? tag : hidden.cleared;
-	}
-	return hidden;
-}
-
-uint32_t ld_entry_state(const struct ld_entry_head *head, const struct ld_hidden *hidden, int64_t now_ms, int64_t *wall_ms)
-{
-	if (ld_is_hidden(hidden, head->seq))
-		return LARDER_IS_CLEARED;
-	if (now_ms >= head->dead_ms)
-		return LARDER_IS_EXPIRED;
-	if (head->hard_end_ms != 0) {
-		if (*wall_ms == 0)
-			*wall_ms = ld_clock_wall_ms();
-		if (*wall_ms >= head->hard_end_ms)
-			return LARDER_IS_EXPIRED;
-	}
-	if (now_ms < head->fresh_until_ms)
-		return LARDER_IS_FRESH;
-	return now_ms < head->stale_until_ms ? LARDER_IS_STALE : LARDER_IS_ERROR_WINDOW;
-}
-
-/* Copy len bytes out of the chunks from number `index` on. */
-static int copy_chunks(const struct ld_env *env, MDB_txn *txn, uint64_t chunk_id, uint32_t index, unsigned char *data, size_t len)
-{
-	unsigned char bytes[LD_CHUNK_KEY];
-	MDB_val key = { sizeof(bytes), bytes }, chunk;
-	MDB_cursor *cursor;
-	int rc = len ? mdb_cursor_open(txn, env->chunks, &cursor) : 0;
-
-	if (len == 0)
-		return 0;
-	if (rc != 0)
-		return ld_env_error(rc);
-	ld_entry_chunk_key(chunk_id, index, bytes);
-	rc = mdb_cursor_get(cursor, &key, &chunk, MDB_SET);
-	while (rc == 0 && len > 0) {
-		size_t want = len < LD_CHUNK_B ? len : LD_CHUNK_B;
-
-		ld_entry_chunk_key(chunk_id, index++, bytes);
-		if (chunk.mv_size != want || key.mv_size != sizeof(bytes) || memcmp(key.mv_data, bytes, sizeof(bytes)) != 0)
-			break;
-		memcpy(data, chunk.mv_data, want);
-		data += want;
-		len -= want;
-		if (len > 0)
-			rc = mdb_cursor_get(cursor, &key, &chunk, MDB_NEXT);
-	}
-	mdb_cursor_close(cursor);
-	return rc == 0 && len == 0 ? 0 : LARDER_E_CORRUPT;
-}
-
-int ld_value_copy(const struct ld_env *env, MDB_txn *txn, const struct ld_entry *entry, unsigned char *data)
-{
-	const struct ld_entry_head *head = &entry->head;
-	size_t chunked = head->value_len - head->tail_len;
-	int rc = head->chunks ? copy_chunks(env, txn, head->chunk_id, 0, data, chunked) : 0;
-
-	if (rc != 0)
-		return rc;
-	LD_POINT(get_mid_copy);
-	if (head->tail_len)
-		memcpy(data + chunked, entry->tail, head->tail_len);
-	return head->chunks && ld_hash64(data, head->value_len) != head->value_sum ? LARDER_E_CORRUPT : 0;
-}
-
-int ld_name_copy(const struct ld_env *env, MDB_txn *txn, const struct ld_entry *entry, unsigned char *name)
-{
-	return copy_chunks(env, txn, entry->head.chunk_id, entry->head.chunks, name, entry->head.name_len);
 }
 
 static int unavailable(enum larder_reason reason)
