@@ -9,6 +9,13 @@ fault_libs = libcore-fault.a $(core_libs) $(CMOCKA_LIBS)
 fault_server_lib = tests/lib/fault_inside.h tests/lib/fault_serve.c tests/lib/fault_server.c tests/lib/fault_server.h tests/lib/fault_tls.c
 fault_server_libs = $(SSL_LIBS) $(ZLIB_LIBS)
 
+# A scheduler of races and an explorer of states: the sources go to a test's _SOURCES, the flags to its _CPPFLAGS; it includes "lib/schedules.h" or
+# "lib/states.h".
+schedules_lib = tests/lib/schedules.c tests/lib/schedules.h
+states_lib = tests/lib/states.c tests/lib/states.h
+orders_cppflags = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) -I$(top_srcdir)/tests
+orders_fault_cppflags = $(fault_cppflags) -I$(top_srcdir)/tests
+
 TEST_EXTENSIONS = .sh .bats
 tap_driver = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 test_run = $(SHELL) $(top_srcdir)/tests/lib/run.sh

@@ -146,8 +146,10 @@ tests_unit_test_limiter_fault_LDADD = $(fault_libs)
 
 # The module is compiled into this one, with atomics of its own.
 unit_tests += tests/unit/test_limiter_races tests/unit/test_limiter_races-fault
-tests_unit_test_limiter_races_fault_SOURCES = tests/unit/test_limiter_races.c
-tests_unit_test_limiter_races_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_limiter_races_SOURCES = tests/unit/test_limiter_races.c $(schedules_lib)
+tests_unit_test_limiter_races_CPPFLAGS = $(orders_cppflags)
+tests_unit_test_limiter_races_fault_SOURCES = tests/unit/test_limiter_races.c $(schedules_lib)
+tests_unit_test_limiter_races_fault_CPPFLAGS = $(orders_fault_cppflags)
 tests_unit_test_limiter_races_fault_LDADD = $(fault_libs)
 
 unit_tests += tests/unit/test_lease tests/unit/test_lease-fault
@@ -156,13 +158,17 @@ tests_unit_test_lease_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_lease_fault_LDADD = $(fault_libs)
 
 unit_tests += tests/unit/test_lease_states tests/unit/test_lease_states-fault
-tests_unit_test_lease_states_fault_SOURCES = tests/unit/test_lease_states.c
-tests_unit_test_lease_states_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_lease_states_SOURCES = tests/unit/test_lease_states.c $(states_lib)
+tests_unit_test_lease_states_CPPFLAGS = $(orders_cppflags)
+tests_unit_test_lease_states_fault_SOURCES = tests/unit/test_lease_states.c $(states_lib)
+tests_unit_test_lease_states_fault_CPPFLAGS = $(orders_fault_cppflags)
 tests_unit_test_lease_states_fault_LDADD = $(fault_libs)
 
 unit_tests += tests/unit/test_lease_races tests/unit/test_lease_races-fault
-tests_unit_test_lease_races_fault_SOURCES = tests/unit/test_lease_races.c
-tests_unit_test_lease_races_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_lease_races_SOURCES = tests/unit/test_lease_races.c $(schedules_lib)
+tests_unit_test_lease_races_CPPFLAGS = $(orders_cppflags)
+tests_unit_test_lease_races_fault_SOURCES = tests/unit/test_lease_races.c $(schedules_lib)
+tests_unit_test_lease_races_fault_CPPFLAGS = $(orders_fault_cppflags)
 tests_unit_test_lease_races_fault_LDADD = $(fault_libs)
 
 unit_tests += tests/unit/test_tenants tests/unit/test_tenants-fault
@@ -181,8 +187,10 @@ tests_unit_test_breaker_fault_CPPFLAGS = $(fault_cppflags)
 tests_unit_test_breaker_fault_LDADD = $(fault_libs)
 
 unit_tests += tests/unit/test_breaker_states tests/unit/test_breaker_states-fault
-tests_unit_test_breaker_states_fault_SOURCES = tests/unit/test_breaker_states.c
-tests_unit_test_breaker_states_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_breaker_states_SOURCES = tests/unit/test_breaker_states.c $(states_lib)
+tests_unit_test_breaker_states_CPPFLAGS = $(orders_cppflags)
+tests_unit_test_breaker_states_fault_SOURCES = tests/unit/test_breaker_states.c $(states_lib)
+tests_unit_test_breaker_states_fault_CPPFLAGS = $(orders_fault_cppflags)
 tests_unit_test_breaker_states_fault_LDADD = $(fault_libs)
 
 unit_tests += tests/unit/test_breakers tests/unit/test_breakers-fault

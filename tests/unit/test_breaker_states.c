@@ -19,17 +19,17 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "leave_out.h"
+#include "lib/states.h"
 
 enum {
 	PROCESSES = 3, NOW = 100000, GENERATION = 4000, LONG_AGO = -2, GENERATIONS_KEPT = 4, NONE = -1,
-	STATES_MAX = 1 << 20, TABLE = STATES_MAX * 2
+	STATES_MAX = 1 << 20
 };
 
 /* Failures that open it, successes that close it, time open and longest, length of a lease; and the healthy time after which all is forgotten. */
@@ -139,64 +139,23 @@ static struct state made_state(const struct ld_breaker *breaker, const struct st
 
 /* ---- all states ---- */
 
-struct found {
-	struct state state;
-	uint32_t from;
-	char how[20];
-};
-
-static struct found *found;
-static uint32_t *table;
-static uint32_t found_used;
 static uint64_t steps;
 
-static void forget_all(void)
+static void tell(const char *how, const void *at)
 {
-	free(found);
-	free(table);
-	found = calloc(STATES_MAX, sizeof(*found));
-	table = calloc(TABLE, sizeof(*table));
-	assert_true(found && table);
-	found_used = 0;
-	steps = 0;
+	const struct word *word = &((const struct state *)at)->word;
+
+	print_message("#   %-20s -> %s level %d, %d successes, %s%d\n", how, ld_breaker_state_name((enum ld_breaker_state)word->state), word->level,
+	    word->successes, word->free ? "no lease, " : "", word->time);
 }
 
-static void tell_way(uint32_t at)
+static const struct state *state_at(uint32_t at)
 {
-	if (at != 0)
-		tell_way(found[at].from);
-	print_message("#   %-20s -> %s level %d, %d successes, %s%d\n", found[at].how,
-	    ld_breaker_state_name((enum ld_breaker_state)found[at].state.word.state), found[at].state.word.level,
-	    found[at].state.word.successes, found[at].state.word.free ? "no lease, " : "", found[at].state.word.time);
+	return states_at(at);
 }
 
 /* Where a step goes wrong: the way to it, and what is wrong. */
-#define MUST(condition) \
-	do { \
-		if (!(condition)) { \
-			tell_way(step->from); \
-			print_message("#   then %s: not %s\n", step->how, #condition); \
-			fail(); \
-		} \
-	} while (0)
-
-static void add(const struct state *state, uint32_t from, const char *how)
-{
-	uint64_t hash = 1469598103934665603u;
-	const unsigned char *bytes = (const unsigned char *)state;
-	uint32_t at;
-
-	for (size_t i = 0; i < sizeof(*state); i++)
-		hash = (hash ^ bytes[i]) * 1099511628211u;
-	for (at = (uint32_t)(hash ^ hash >> 32) % TABLE; table[at] != 0; at = (at + 1) % TABLE)
-		if (memcmp(&found[table[at] - 1].state, state, sizeof(*state)) == 0)
-			return;
-	assert_true(found_used < STATES_MAX);
-	found[found_used].state = *state;
-	found[found_used].from = from;
-	snprintf(found[found_used].how, sizeof(found[0].how), "%s", how);
-	table[at] = ++found_used;
-}
+#define MUST(condition) states_must((condition) != 0, #condition, step->from, step->how)
 
 /* ---- one step ---- */
 
@@ -213,7 +172,7 @@ static void begin(struct step *step, uint32_t from, const char *how)
 {
 	step->from = from;
 	step->how = how;
-	step->state = found[from].state;
+	step->state = *state_at(from);
 	step->now_ms = NOW;
 	make_real(&step->state, &step->breaker);
 	for (int i = 0; i < PROCESSES; i++)
@@ -227,7 +186,7 @@ static void end(struct step *step)
 	steps++;
 	MUST((step->state.closed != 0) == (state.word.state == LD_BREAKER_CLOSED));
 	MUST((step->state.forced != 0) == (state.word.state == LD_BREAKER_FORCED_OPEN));
-	add(&state, step->from, step->how);
+	states_add(&state, step->from, step->how);
 }
 
 static int is_running(const struct state *state)
@@ -280,7 +239,7 @@ static void ask(struct step *step, int who, int64_t now_ms)
 		return;
 	/* Now, not by the clock of who asks. */
 	MUST(!is_running(&step->state));
-	MUST((pass.event == LD_BREAKER_HALF_OPENED) == (found[step->from].state.word.state == LD_BREAKER_OPEN));
+	MUST((pass.event == LD_BREAKER_HALF_OPENED) == (state_at(step->from)->word.state == LD_BREAKER_OPEN));
 	for (int i = 0; i < PROCESSES; i++)
 		step->state.processes[i].fresh = i == who;
 	step->state.lease_runs = 1;
@@ -374,7 +333,7 @@ static void by_hand(struct step *step, int which)
 
 static void step_process(uint32_t at, int who)
 {
-	if (!found[at].state.processes[who].holds) {
+	if (!state_at(at)->processes[who].holds) {
 		STEP("ask", ask(step, who, NOW));
 		STEP("ask, old time", ask(step, who, NOW - 1));
 		return;
@@ -415,14 +374,15 @@ static void explore(uint32_t failures, uint32_t successes, int64_t open_ms, int6
 	/* The time open doubles at most thrice here, and closing adds one. */
 	long_healthy = 4 * open_max_ms + 1;
 	start.word.time = (int8_t)-long_healthy;
-	forget_all();
-	add(&start, 0, "start");
-	for (uint32_t at = 0; at < found_used; at++) {
+	states_begin(sizeof(start), STATES_MAX, tell);
+	steps = 0;
+	states_add(&start, 0, "start");
+	for (uint32_t at = 0; at < states_count(); at++) {
 		step_all(at, with_hands);
-		by_state[found[at].state.word.state]++;
+		by_state[state_at(at)->word.state]++;
 	}
 	print_message("# failures %u, successes %u, open %d to %d ms, lease %d ms%s: %u states, %llu steps; %u closed, %u open, %u half-open, %u forced\n",
-	    failures, successes, (int)open_ms, (int)open_max_ms, (int)lease, with_hands ? ", with hands" : "", found_used,
+	    failures, successes, (int)open_ms, (int)open_max_ms, (int)lease, with_hands ? ", with hands" : "", states_count(),
 	    (unsigned long long)steps, by_state[0], by_state[1], by_state[2], by_state[3]);
 	/* All of it was there. */
 	assert_true(by_state[0] > 100 && by_state[1] > 100 && by_state[2] > 100);
@@ -453,8 +413,7 @@ static void test_every_state_with_somebody_at_the_tool(void **state)
 static int drop(void **state)
 {
 	(void)state;
-	free(found);
-	free(table);
+	states_end();
 	return 0;
 }
 

@@ -1,41 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Leases, step by step: two or three calls on one set, switched between at every read and write of shared memory. Of two calls all schedules with two switches
- * are tried, of three a share of them, and many with three and four; LARDER_TEST_LONG makes it all of them, and many more. In each a call may be killed
- * instead of going on, and its process is dead from then on. After every one:
+ * Leases, step by step: two or three calls on one set, in all orders that lib/schedules.h makes; of schedules with two switches a share. Whoever is
+ * killed, its process is dead from then on. After every schedule:
  *
  *   - of those who asked for one tag one at most has the lease, and one does, unless somebody was killed;
  *   - whoever has it can end it, and nobody who came too late can;
  *   - who waited was told how it ended, unless a taker or the holder was killed, or was at it;
  *   - when all is over every row can be had again.
- *
- * The module is compiled into this program with its atomics replaced by ones that stop before they act. Each call runs in a thread, but only one
- * at a time runs.
  */
-#include <pthread.h>
-#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-static void step(void);
+#include "lib/schedules.h"
 
 #undef atomic_load
 #undef atomic_compare_exchange_strong
-#define atomic_load(word) (step(), atomic_load_explicit(word, memory_order_seq_cst))
+#define atomic_load(word) (schedule_step(), atomic_load_explicit(word, memory_order_seq_cst))
 #define atomic_compare_exchange_strong(word, expected, wanted) \
-	(step(), atomic_compare_exchange_strong_explicit(word, expected, wanted, memory_order_seq_cst, memory_order_seq_cst))
+	(schedule_step(), atomic_compare_exchange_strong_explicit(word, expected, wanted, memory_order_seq_cst, memory_order_seq_cst))
 #include "shm/lease.c"
 #include "shm/lease_wait.c"
 
-enum { NOW = 1000000, LEASE_MS = 1000, LATER = NOW + 500, ACTORS = 3, SWITCHES = 4, STEPS_MAX = 400, SAMPLES = 300, SAMPLES_LONG = 30000, TAGS = 4,
-	NOBODY = 99, ANY = 9 };
+enum { NOW = 1000000, LEASE_MS = 1000, LATER = NOW + 500, TAGS = 4, ANY = 9 };
 
 /* What an actor does: ask; ask, and end it at once; end, renew or look after the lease that was there before. */
 enum op { TRY, TRY_AND_END, FINISH, RENEW, CHECK };
@@ -51,15 +43,11 @@ struct scenario {
 	const char *name;
 	void (*prepare)(void);
 	unsigned parts;
-	struct part part[ACTORS];
+	struct part part[SCHEDULE_ACTORS];
 	unsigned wanted[TAGS];  /* leases of each tag that are had in the end, if nobody was killed; ANY = one or none */
 };
 
 struct actor {
-	pthread_t thread;
-	sem_t turn;
-	sigjmp_buf killed;
-	int has_work, done, quit;
 	int result, had;
 	int beside;             /* a taker was under way when it looked */
 	enum ld_lease_end end;
@@ -70,22 +58,13 @@ static struct ld_lease_row rows[LD_LEASE_WAYS] __attribute__((aligned(64)));
 static const struct ld_leases one_set = { rows, 1 };
 static struct ld_lease before;  /* of actor 0, where there is one */
 static uint64_t mark;
-static struct actor actors[ACTORS];
+static struct actor actors[SCHEDULE_ACTORS];
 static const struct scenario *playing;
-static sem_t over;
-
-/* The schedule: after so many steps in all, go to that actor; and whether the one that is left is killed. */
-static struct { unsigned at, to; } switches[SWITCHES + 1];
-static unsigned switches_used, next_switch, steps, actor_now;
-static int kill_at;         /* number of the switch whose leaver never goes on; -1 = none */
-static unsigned victim;
-static int under_way, dying, lengthy;
-static unsigned long schedules;
 
 static int is_alive(void *ctx, uint32_t holder)
 {
 	(void)ctx;
-	return holder != victim + 1;
+	return holder != schedule_victim() + 1;
 }
 
 static uint64_t mark_of(void *ctx)
@@ -99,50 +78,9 @@ static struct ld_lease_ask ask_as(unsigned who, const struct part *part)
 	return (struct ld_lease_ask){ .self = who + 1, .seen = part->seen, .now_ms = part->now_ms, .lease_ms = LEASE_MS, .alive = is_alive, .mark = mark_of };
 }
 
-static void hand_over(unsigned to)
+static void act(unsigned index)
 {
-	unsigned from = actor_now;
-
-	actor_now = to;
-	sem_post(&actors[to].turn);
-	while (sem_wait(&actors[from].turn) != 0)
-		;
-	if (dying)
-		siglongjmp(actors[from].killed, 1);
-}
-
-static void step(void)
-{
-	if (!under_way)
-		return;
-	steps++;
-	while (next_switch < switches_used && switches[next_switch].at <= steps) {
-		unsigned to = switches[next_switch].to, from = actor_now;
-
-		if ((int)next_switch == kill_at && to != from && !actors[to].done)
-			victim = from;
-		next_switch++;
-		if (to != from && !actors[to].done && to != victim)
-			hand_over(to);
-	}
-}
-
-/* One has come to its end: another, or all are through. */
-static void finish(unsigned self)
-{
-	actors[self].done = 1;
-	for (unsigned i = 0; i < playing->parts; i++) {
-		if (!actors[i].done && i != victim) {
-			actor_now = i;
-			sem_post(&actors[i].turn);
-			return;
-		}
-	}
-	sem_post(&over);
-}
-
-static void do_part(struct actor *self, unsigned index)
-{
+	struct actor *self = &actors[index];
 	const struct part *part = &playing->part[index];
 	const struct ld_lease_ask ask = ask_as(index, part);
 	int64_t unused_ms;
@@ -166,60 +104,21 @@ static void do_part(struct actor *self, unsigned index)
 	case CHECK:
 		self->result = (int)ld_lease_check(&one_set, &before, &ask, &unused_ms, &self->end);
 		for (unsigned i = 0; i < playing->parts; i++)
-			self->beside |= i != index && actors[i].has_work && playing->part[i].op <= TRY_AND_END;
+			self->beside |= i != index && schedule_is_inside(i) && playing->part[i].op <= TRY_AND_END;
 		break;
 	}
-}
-
-static void *act(void *arg)
-{
-	struct actor *self = arg;
-
-	for (;;) {
-		while (sem_wait(&self->turn) != 0)
-			;
-		if (self->quit)
-			return NULL;
-		if (dying || sigsetjmp(self->killed, 0) != 0) {
-			sem_post(&over);
-			continue;
-		}
-		self->has_work = 1;
-		do_part(self, (unsigned)(self - actors));
-		self->has_work = 0;
-		finish((unsigned)(self - actors));
-	}
-}
-
-static void wait_for(sem_t *sem)
-{
-	while (sem_wait(sem) != 0)
-		;
-}
-
-/* The killed one is unwound only now, and touches nothing any more. */
-static void bury(void)
-{
-	if (victim >= playing->parts || !actors[victim].has_work)
-		return;
-	dying = 1;
-	sem_post(&actors[victim].turn);
-	wait_for(&over);
-	dying = 0;
-	actors[victim].has_work = 0;
 }
 
 #define MUST(condition) \
 	do { \
 		if (!(condition)) \
-			fail_msg("%s: not %s; switches at %u to %u, %u to %u, %u to %u, %u to %u, killed at switch %d: actor %u; results %d %d %d", playing->name, \
-			    #condition, switches[0].at, switches[0].to, switches[1].at, switches[1].to, switches[2].at, switches[2].to, switches[3].at, \
-			    switches[3].to, kill_at, victim, actors[0].result, actors[1].result, actors[2].result); \
+			fail_msg("%s: not %s; %s; results %d %d %d", playing->name, #condition, schedule_text(), actors[0].result, actors[1].result, \
+			    actors[2].result); \
 	} while (0)
 
 static int is_holder(unsigned i)
 {
-	return actors[i].done && actors[i].had && actors[i].result == (int)LD_LEASE_TAKEN && i != victim;
+	return schedule_is_done(i) && actors[i].had && actors[i].result == (int)LD_LEASE_TAKEN && i != schedule_victim();
 }
 
 static void judge_tag(uint64_t tag)
@@ -233,7 +132,7 @@ static void judge_tag(uint64_t tag)
 		had += (unsigned)is_holder(i);
 	}
 	MUST(had <= 1);
-	if (asked > 0 && victim == NOBODY && playing->wanted[tag] != ANY)
+	if (asked > 0 && schedule_victim() == SCHEDULE_NOBODY && playing->wanted[tag] != ANY)
 		MUST(had == playing->wanted[tag]);
 }
 
@@ -245,10 +144,10 @@ static void look_at_all(void)
 		const struct actor *actor = &actors[i];
 
 		MUST(actor->result != -1);
-		if (!actor->done || playing->part[i].op != CHECK)
+		if (!schedule_is_done(i) || playing->part[i].op != CHECK)
 			continue;
 		/* How it ended is written down a moment after another one began to take the row. */
-		MUST(actor->result != (int)LD_LEASE_IS_LOST || victim != NOBODY || actor->beside);
+		MUST(actor->result != (int)LD_LEASE_IS_LOST || schedule_victim() != SCHEDULE_NOBODY || actor->beside);
 		MUST(actor->result != (int)LD_LEASE_HAS_ENDED || actor->end == LD_LEASE_UNSTORED);
 	}
 	/* What is held can be ended, once, by its holder. */
@@ -268,91 +167,13 @@ static void look_at_all(void)
 	}
 }
 
-/* Returns the steps that it took. */
-static unsigned play(unsigned first)
+static void reset(void)
 {
 	memset((void *)rows, 0, sizeof(rows));
 	mark = 0;
-	victim = NOBODY;
 	playing->prepare();
-	next_switch = steps = 0;
-	for (unsigned i = 0; i < ACTORS; i++)
-		actors[i].done = actors[i].has_work = actors[i].had = actors[i].result = actors[i].beside = 0;
-	actor_now = first;
-	under_way = 1;
-	sem_post(&actors[first].turn);
-	wait_for(&over);
-	under_way = 0;
-	bury();
-	look_at_all();
-	schedules++;
-	return steps;
-}
-
-static void play_all_kills(unsigned first)
-{
-	for (kill_at = -1; kill_at < (int)switches_used; kill_at++)
-		(void)play(first);
-	kill_at = -1;
-}
-
-static uint64_t random_state = 88172645463325252u;
-
-static unsigned draw(unsigned below)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (unsigned)(random_state >> 20) % below;
-}
-
-/* All with two switches, at any two steps, so that the second one may also have come to its end before the first goes on. */
-static void play_pairs(unsigned first, unsigned length)
-{
-	unsigned parts = playing->parts;
-
-	switches_used = 2;
-	for (unsigned a = 1; a <= length; a++) {
-		for (unsigned b = a; b <= a + length + 1; b += lengthy ? 1 : 1 + draw(4)) {
-			switches[0].at = a;
-			switches[0].to = (first + 1) % parts;
-			switches[1].at = b;
-			switches[1].to = parts == 2 ? first : (first + 1 + draw(2)) % parts;
-			kill_at = (int)draw(3) - 1;
-			(void)play(first);
-		}
-	}
-}
-
-static void play_samples(unsigned length)
-{
-	for (unsigned n = 0; n < (lengthy ? SAMPLES_LONG : SAMPLES); n++) {
-		unsigned at = 0;
-
-		switches_used = 3 + n % 2;
-		for (unsigned i = 0; i < switches_used; i++) {
-			at += 1 + draw(2 * length / switches_used);
-			switches[i].at = at;
-			switches[i].to = draw(playing->parts);
-		}
-		play_all_kills(draw(playing->parts));
-	}
-}
-
-static void play_scenario(const struct scenario *scenario)
-{
-	playing = scenario;
-	for (unsigned first = 0; first < scenario->parts; first++) {
-		unsigned length;
-
-		kill_at = -1;
-		switches_used = 0;
-		memset(switches, 0, sizeof(switches));
-		length = play(first);
-		assert_in_range(length, 3, STEPS_MAX);
-		play_pairs(first, length);
-	}
-	play_samples(100);
+	for (unsigned i = 0; i < SCHEDULE_ACTORS; i++)
+		actors[i].had = actors[i].result = actors[i].beside = 0;
 }
 
 /* ---- the scenarios ---- */
@@ -430,33 +251,27 @@ static const struct scenario scenarios[] = {
 
 static int begin(void **state)
 {
+	const struct schedule_plan plan = { .reset = reset, .act = act, .judge = look_at_all, .steps_min = 3, .steps_max = 400, .samples = 300,
+		.samples_long = 30000, .far = 1 };
+
 	(void)state;
-	lengthy = getenv("LARDER_TEST_LONG") && strcmp(getenv("LARDER_TEST_LONG"), "0") != 0;
-	if (sem_init(&over, 0, 0) != 0)
-		return -1;
-	for (unsigned i = 0; i < ACTORS; i++)
-		if (sem_init(&actors[i].turn, 0, 0) != 0 || pthread_create(&actors[i].thread, NULL, act, &actors[i]) != 0)
-			return -1;
-	return 0;
+	return schedule_begin(&plan);
 }
 
 static int end(void **state)
 {
 	(void)state;
-	for (unsigned i = 0; i < ACTORS; i++) {
-		actors[i].quit = 1;
-		sem_post(&actors[i].turn);
-		pthread_join(actors[i].thread, NULL);
-	}
-	return 0;
+	return schedule_end();
 }
 
 static void test_schedules(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++)
-		play_scenario(&scenarios[i]);
-	print_message("# %lu schedules\n", schedules);
+	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
+		playing = &scenarios[i];
+		schedule_play(playing->parts);
+	}
+	print_message("# %lu schedules\n", schedule_count());
 }
 
 int main(void)

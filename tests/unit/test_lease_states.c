@@ -19,15 +19,15 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "lib/states.h"
+
 enum {
 	PROCESSES = 3, NOW = 100000, GENERATION = 100, LONG_AGO = -1, KEPT = 3, DEAD = 9, MARK = 1000, LEASE_MS = 2, THROTTLE_MS = 2,
-	STATES_MAX = 1 << 21, TABLE = STATES_MAX * 2, TAG = 77
+	STATES_MAX = 1 << 21, TAG = 77
 };
 
 /* ---- a state ---- */
@@ -170,59 +170,28 @@ static struct state made_state(const struct state *from, int64_t now_ms)
 
 /* ---- all states ---- */
 
-struct found {
-	struct state state;
-	uint32_t from;
-	char how[24];
-};
-
-static struct found *found;
-static uint32_t *table;
-static uint32_t found_used;
 static uint64_t steps;
 
-static void tell_way(uint32_t at)
+static void tell(const char *how, const void *at)
 {
 	static const char *const names[] = { "idle", "failed", "naming", "held" };
-	const struct state *state = &found[at].state;
+	const struct state *state = at;
 
-	if (at != 0)
-		tell_way(found[at].from);
-	print_message("#   %-24s -> %s by %d, %d ms, ends %d behind: %d %d %d, seen %d\n", found[at].how, names[state->state], state->holder,
-	    state->time, state->ends_behind, state->ends[0], state->ends[1], state->ends[2], state->seen);
+	print_message("#   %-24s -> %s by %d, %d ms, ends %d behind: %d %d %d, seen %d\n", how, names[state->state], state->holder, state->time,
+	    state->ends_behind, state->ends[0], state->ends[1], state->ends[2], state->seen);
 	for (int i = 0; i < PROCESSES; i++)
 		if (state->processes[i].role != NOTHING)
 			print_message("#      %d %s %d of %d, %d ms, fate %d\n", i + 1, state->processes[i].role == HOLDS ? "holds" : "waits for",
 			    state->processes[i].generation, state->processes[i].holder, state->processes[i].time, state->processes[i].fate);
 }
 
-/* Where a step goes wrong: the way to it, and what is wrong. */
-#define MUST(condition) \
-	do { \
-		if (!(condition)) { \
-			tell_way(step->from); \
-			print_message("#   then %s: not %s\n", step->how, #condition); \
-			fail(); \
-		} \
-	} while (0)
-
-static void add(const struct state *state, uint32_t from, const char *how)
+static const struct state *state_at(uint32_t at)
 {
-	uint64_t hash = 1469598103934665603u;
-	const unsigned char *bytes = (const unsigned char *)state;
-	uint32_t at;
-
-	for (size_t i = 0; i < sizeof(*state); i++)
-		hash = (hash ^ bytes[i]) * 1099511628211u;
-	for (at = (uint32_t)(hash ^ hash >> 32) % TABLE; table[at] != 0; at = (at + 1) % TABLE)
-		if (memcmp(&found[table[at] - 1].state, state, sizeof(*state)) == 0)
-			return;
-	assert_true(found_used < STATES_MAX);
-	found[found_used].state = *state;
-	found[found_used].from = from;
-	snprintf(found[found_used].how, sizeof(found[0].how), "%s", how);
-	table[at] = ++found_used;
+	return states_at(at);
 }
+
+/* Where a step goes wrong: the way to it, and what is wrong. */
+#define MUST(condition) states_must((condition) != 0, #condition, step->from, step->how)
 
 /* ---- one step ---- */
 
@@ -237,7 +206,7 @@ static void begin(struct step *step, uint32_t from, const char *how)
 {
 	step->from = from;
 	step->how = how;
-	step->state = found[from].state;
+	step->state = *state_at(from);
 	step->now_ms = NOW;
 	make_real(&step->state);
 }
@@ -247,7 +216,7 @@ static void end(struct step *step)
 	struct state state = made_state(&step->state, step->now_ms);
 
 	steps++;
-	add(&state, step->from, step->how);
+	states_add(&state, step->from, step->how);
 }
 
 /* Everybody's holding of the row's generation has this fate; the holder's own too. */
@@ -450,7 +419,7 @@ static void wait_a_moment(struct step *step)
 
 static void step_process(uint32_t at, int who)
 {
-	switch ((enum role)found[at].state.processes[who].role) {
+	switch ((enum role)state_at(at)->processes[who].role) {
 	case NOTHING:
 		STEP("try", try(step, who, MARK));
 		STEP("try, behind a write", try(step, who, MARK - 1));
@@ -477,24 +446,21 @@ static void test_all_states(void **state)
 	unsigned by_state[4] = { 0 };
 
 	(void)state;
-	found = calloc(STATES_MAX, sizeof(*found));
-	table = calloc(TABLE, sizeof(*table));
-	assert_true(found && table);
-	add(&start, 0, "start");
-	for (uint32_t at = 0; at < found_used; at++) {
-		by_state[found[at].state.state]++;
+	states_begin(sizeof(start), STATES_MAX, tell);
+	states_add(&start, 0, "start");
+	for (uint32_t at = 0; at < states_count(); at++) {
+		by_state[state_at(at)->state]++;
 		STEP("wait", wait_a_moment(step));
 		STEP("write", write_key());
 		for (int who = 0; who < PROCESSES; who++)
 			step_process(at, who);
 	}
-	print_message("# %u states, %llu steps: idle %u, failed %u, naming %u, held %u\n", found_used,
+	print_message("# %u states, %llu steps: idle %u, failed %u, naming %u, held %u\n", states_count(),
 	    (unsigned long long)steps, by_state[0], by_state[1], by_state[2], by_state[3]);
-	assert_true(found_used > 1000);
+	assert_true(states_count() > 1000);
 	for (int i = 0; i < 4; i++)
 		assert_true(by_state[i] > 0);
-	free(found);
-	free(table);
+	states_end();
 }
 
 int main(void)
