@@ -3,6 +3,7 @@
  * A box whose second level is a server that does as it is told. Include cmocka.h first.
  *
  *     second_open(second, (const char *const[]){ "L2_RETRIES=0", NULL });   box->cache and box->inspector, one with the other's settings
+ *     second_open_cache(second, NULL, NULL);                                box->cache alone
  *     second_answer(second, 503, 0);                                        every request, until it is told otherwise
  */
 #ifndef LARDER_TESTS_UNIT_SECOND_H
@@ -11,7 +12,7 @@
 #include "cache.h"
 #include "lib/fault_server.h"
 
-enum { SECOND_ROWS = 20, SECOND_EVENTS = 64 };
+enum { SECOND_ROWS = 28, SECOND_EVENTS = 64 };
 
 struct second {
 	struct box *box;
@@ -83,12 +84,33 @@ static inline int second_try_inspect(struct second *second, const char *const *r
 	return larder_inspect_open(&options, ret_inspector, NULL);
 }
 
+/** With the server as L2, a setting of the test's (or NULL), and more. */
+static inline void second_rows(const struct second *second, const char *own, const char *const *more, const char *rows[SECOND_ROWS])
+{
+	int used = 0;
+
+	rows[used++] = second->url;
+	if (own)
+		rows[used++] = own;
+	for (; more && *more && used < SECOND_ROWS - 1; more++)
+		rows[used++] = *more;
+	rows[used] = NULL;
+}
+
+static inline struct box *second_open_cache(struct second *second, const char *own, const char *const *more)
+{
+	const char *rows[SECOND_ROWS];
+
+	second_rows(second, own, more, rows);
+	box_open(second->box, rows);
+	return second->box;
+}
+
 static inline struct box *second_open(struct second *second, const char *const *more)
 {
-	const char *rows[SECOND_ROWS] = { second->url, "LOG_LEVEL=info" };
+	const char *rows[SECOND_ROWS];
 
-	for (int i = 0; more && more[i]; i++)
-		rows[2 + i] = more[i];
+	second_rows(second, "LOG_LEVEL=info", more, rows);
 	box_open(second->box, rows);
 	assert_int_equal(second_try_inspect(second, rows, &second->box->inspector), 0);
 	return second->box;

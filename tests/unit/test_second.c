@@ -13,62 +13,19 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "cache.h"
 #include "child.h"
-#include "lib/fault_server.h"
+#include "second.h"
 
-enum { FLUSH_MS = 20000, ROWS = 28 };
+enum { FLUSH_MS = 20000 };
 
-struct both {
-	struct box *box;
-	struct fault_server *server;
-	char url[300];
-};
-
-static int begin(void **state)
+static struct box *open_both(struct second *both, const char *const *more)
 {
-	struct both *both = calloc(1, sizeof(*both));
-
-	if (!both)
-		return -1;
-	both->box = box_new();
-	both->server = fault_server_start(NULL);
-	if (!both->box || !both->server)
-		return -1;
-	snprintf(both->url, sizeof(both->url), "L2_URL=%s", fault_server_url(both->server));
-	*state = both;
-	return 0;
+	return second_open_cache(both, NULL, more);
 }
 
-static int end(void **state)
-{
-	struct both *both = *state;
-	int rc = box_free(both->box);
-
-	fault_server_free(both->server);
-	free(both);
-	return rc;
-}
-
-/* Open with the server as L2, and more settings. */
-static struct box *open_both(struct both *both, const char *const *more)
-{
-	const char *rows[ROWS] = { both->url };
-
-	for (int i = 0; more && more[i]; i++)
-		rows[1 + i] = more[i];
-	box_open(both->box, rows);
-	return both->box;
-}
-
-static void answer(struct both *both, int status, const char *headers, const char *body, unsigned times)
+static void answer(struct second *both, int status, const char *headers, const char *body, unsigned times)
 {
 	fault_server_rule(both->server, "/", &(struct fault_answer){ .status = status, .headers = headers, .body = body }, times);
-}
-
-static uint64_t requests(struct both *both)
-{
-	return fault_server_counts(both->server)->requests;
 }
 
 static const char *header(const struct fault_request *request, const char *name)
@@ -91,7 +48,7 @@ static void forget_here(struct box *box, const char *name)
 
 static void test_a_miss_reads_through_and_is_kept(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, NULL);
 	struct larder_value value;
 	char path[80];
@@ -110,7 +67,7 @@ static void test_a_miss_reads_through_and_is_kept(void **state)
 	assert_int_equal(value.flags, 7);
 	assert_in_range(value.fresh_ms, 1, 30000);
 	larder_value_free(&value);
-	assert_int_equal(requests(both), 1);
+	assert_int_equal(second_requests(both), 1);
 	assert_string_equal(header(fault_server_seen(both->server, 0), "X-Tenant-Id"), "acme");
 	assert_int_equal(strlen(header(fault_server_seen(both->server, 0), "X-Request-Id")), 32);
 	assert_string_equal(fault_server_seen(both->server, 0)->method, "GET");
@@ -120,11 +77,11 @@ static void test_a_miss_reads_through_and_is_kept(void **state)
 
 static void test_what_l2_has_not_is_a_miss(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, NULL);
 
 	assert_true(box_gives(box, "none", LARDER_MISS, NULL));
-	assert_int_equal(requests(both), 1);
+	assert_int_equal(second_requests(both), 1);
 	assert_int_equal(larder_exists(box->tenant, BOX_SPACE, "none", 4, NULL), LARDER_MISS);
 	assert_string_equal(fault_server_seen(both->server, 0)->method, "HEAD");
 	answer(both, 200, NULL, NULL, 0);
@@ -133,7 +90,7 @@ static void test_what_l2_has_not_is_a_miss(void **state)
 
 static void test_this_tier_does_not_ask(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, NULL);
 	const struct larder_call here = { sizeof(here), LARDER_CALL_THIS_TIER, 0, NULL, NULL };
 	struct larder_value value;
@@ -142,12 +99,12 @@ static void test_this_tier_does_not_ask(void **state)
 	assert_int_equal(larder_get(box->tenant, BOX_SPACE, "a", 1, &here, &value), LARDER_MISS);
 	assert_int_equal(larder_set(box->tenant, BOX_SPACE, "a", 1, "v", 1, NULL, &here), 0);
 	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
-	assert_int_equal(requests(both), 0);
+	assert_int_equal(second_requests(both), 0);
 }
 
 static void test_l1_keeps_nothing_longer_than_l2_says(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "TTL=1h", "L2_CODEC=raw", NULL });
 	struct larder_value value;
 
@@ -164,7 +121,7 @@ static void test_l1_keeps_nothing_longer_than_l2_says(void **state)
 	answer(both, 200, "Cache-Control: no-store, max-age=100\r\n", "once", 0);
 	assert_true(box_gives(box, "b", 0, "once"));
 	assert_true(box_gives(box, "b", 0, "once"));
-	assert_int_equal(requests(both), 3);
+	assert_int_equal(second_requests(both), 3);
 	/* Nothing is left of it. */
 	fault_server_clear(both->server);
 	answer(both, 200, "Cache-Control: max-age=100\r\nAge: 100\r\n", "old", 0);
@@ -173,7 +130,7 @@ static void test_l1_keeps_nothing_longer_than_l2_says(void **state)
 
 static void test_a_hard_end_travels(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "TTL=1h", NULL });
 	struct larder_store store = LARDER_STORE_INIT;
 	struct larder_value value;
@@ -200,7 +157,7 @@ static void test_a_hard_end_travels(void **state)
 
 static void test_many_and_into(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, NULL);
 	struct larder_item items[3] = { { BOX_SPACE, "a", 1, 0, { 0 } }, { BOX_SPACE, "here", 4, 0, { 0 } }, { BOX_SPACE, "c", 1, 0, { 0 } } };
 	struct larder_value value;
@@ -236,7 +193,7 @@ static int set_tagged(struct box *box, const char *name, const char *text, const
 /* What is told under a tag comes back under it, on any host with the secret: it is the hash that travels. */
 static void test_tags_travel(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "TTL=1h", "STALE=10s", "STALE_IF_ERROR=1m", NULL });
 	const char *red = "red";
 	char body[256], hash[24];
@@ -256,13 +213,13 @@ static void test_tags_travel(void **state)
 	snprintf(body, sizeof(body), "{\"value\":\"v\",\"ttl\":60,\"created\":%lld,\"larder_tags\":[\"%s\"]}", (long long)time(NULL) * 1000, hash);
 	answer(both, 200, "Content-Type: application/json\r\n", body, 0);
 	assert_true(box_gives(box, "a", 0, "v"));
-	assert_int_equal(requests(both), 2);
+	assert_int_equal(second_requests(both), 2);
 	assert_true(box_gives(box, "a", 0, "v"));
-	assert_int_equal(requests(both), 2);
+	assert_int_equal(second_requests(both), 2);
 	/* Invalidated it is gone here, and what L2 has from before is not taken. */
 	assert_int_equal(larder_invalidate_tags(box->tenant, &red, 1, NULL), 0);
 	assert_true(box_gives(box, "a", LARDER_MISS, NULL));
-	assert_int_equal(requests(both), 3);
+	assert_int_equal(second_requests(both), 3);
 	assert_true(box_gives(box, "b", LARDER_MISS, NULL));
 	/* What is newer is. */
 	fault_server_clear(both->server);
@@ -276,7 +233,7 @@ static void test_tags_travel(void **state)
 
 static void test_tags_in_headers(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "L2_CODEC=raw", "L2_SKEW_MS=0", NULL });
 	const char *red = "red", *told;
 	char headers[256];
@@ -304,7 +261,7 @@ static void test_tags_in_headers(void **state)
 /* L2 is told its own time to live where the caller has not given one. */
 static void test_l2_has_its_own_ttl(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "TTL=60s", "L2_TTL=300s", "TTL_JITTER=50", NULL });
 	struct larder_store store = LARDER_STORE_INIT;
 	struct larder_value value;
@@ -347,7 +304,7 @@ static const struct failing failures[] = {
 
 static void test_each_failure_is_no_miss(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "L2_GET_MS=3s", "L2_RETRIES=0", "BREAKER_FAILURES=0", "BREAKER_ERROR_PCT=0", NULL });
 
 	for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++) {
@@ -365,36 +322,36 @@ static void test_each_failure_is_no_miss(void **state)
 
 static void test_retries(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "L2_RETRIES=2", NULL });
 
 	/* Two failures, then an answer: one get, three requests. */
 	answer(both, 503, NULL, NULL, 2);
 	answer(both, 200, "Content-Type: application/json\r\n", "{\"value\":\"third\",\"ttl\":30}", 1);
 	assert_true(box_gives(box, "a", 0, "third"));
-	assert_int_equal(requests(both), 3);
+	assert_int_equal(second_requests(both), 3);
 	/* Not for what is the caller's fault. */
 	fault_server_clear(both->server);
 	answer(both, 400, NULL, NULL, 0);
 	assert_true(box_gives(box, "b", LARDER_E_L2, NULL));
-	assert_int_equal(requests(both), 4);
+	assert_int_equal(second_requests(both), 4);
 	/* 501 is for good. */
 	fault_server_clear(both->server);
 	answer(both, 501, NULL, NULL, 0);
 	assert_true(box_gives(box, "c", LARDER_E_L2, NULL));
-	assert_int_equal(requests(both), 5);
+	assert_int_equal(second_requests(both), 5);
 	/* Not before L2 has said so, and not when there is no time for it. */
 	fault_server_clear(both->server);
 	answer(both, 429, "Retry-After: 60\r\n", NULL, 0);
 	assert_true(box_gives(box, "d", LARDER_E_L2, NULL));
-	assert_int_equal(requests(both), 6);
+	assert_int_equal(second_requests(both), 6);
 	/* A write says by its key that it is the same one. */
 	fault_server_clear(both->server);
 	answer(both, 502, NULL, NULL, 1);
 	answer(both, 204, NULL, NULL, 0);
 	assert_int_equal(box_set(box, "e", "v"), 0);
 	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
-	assert_int_equal(requests(both), 8);
+	assert_int_equal(second_requests(both), 8);
 	{
 		char first[512];
 
@@ -406,7 +363,7 @@ static void test_retries(void **state)
 
 static void test_the_host_learns_that_it_is_down(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "L2_RETRIES=0", "BREAKER_OPEN_MS=60s", "BREAKER_OPEN_MAX_MS=60s", NULL });
 	uint64_t before;
 	char name[16];
@@ -417,18 +374,18 @@ static void test_the_host_learns_that_it_is_down(void **state)
 		assert_true(box_gives(box, name, LARDER_E_L2, NULL));
 		assert_int_equal(larder_reason(), LARDER_REASON_L2_SERVER);
 	}
-	before = requests(both);
+	before = second_requests(both);
 	assert_int_equal(before, 5);
 	assert_true(box_said(box, "transition=opened-failures"));
 	for (int i = 0; i < 100; i++)
 		assert_true(box_gives(box, "later", LARDER_E_L2, NULL));
 	assert_int_equal(larder_reason(), LARDER_REASON_L2_OPEN);
-	assert_int_equal(requests(both), before);
+	assert_int_equal(second_requests(both), before);
 	/* Writes do not wait, and are told once it is back. */
 	assert_int_equal(box_set(box, "kept", "v"), 0);
 	assert_int_equal(larder_flush(box->cache, 50), LARDER_E_BUSY);
 	assert_true(box_gives(box, "kept", 0, "v"));
-	assert_int_equal(requests(both), before);
+	assert_int_equal(second_requests(both), before);
 }
 
 static void without_descriptors(void *arg)
@@ -451,19 +408,19 @@ static void without_descriptors(void *arg)
 /* What one worker lacks is no word about L2: the others go on asking. */
 static void test_a_worker_without_descriptors_opens_no_breaker(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "BREAKER_FAILURES=2", "BREAKER_OPEN_MS=60s", "BREAKER_OPEN_MAX_MS=60s", NULL });
 
 	answer(both, 200, "Content-Type: application/json\r\n", "{\"value\":\"there\",\"ttl\":30}", 0);
 	assert_int_equal(child_run(without_descriptors, box), 0);
-	assert_int_equal(requests(both), 0);
+	assert_int_equal(second_requests(both), 0);
 	assert_true(box_gives(box, "rich", 0, "there"));
 }
 
 #ifdef LARDER_FAULTS
 static void test_one_probe_and_three_successes(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "L2_RETRIES=0", "BREAKER_OPEN_MS=1s", NULL });
 
 	answer(both, 500, NULL, NULL, 5);
@@ -477,13 +434,13 @@ static void test_one_probe_and_three_successes(void **state)
 		assert_false(box_said(box, "closed-again"));
 		assert_true(box_gives(box, "a", LARDER_MISS, NULL));
 	}
-	assert_true(box_said(box, "transition=half-opened") || requests(both) == 8);
-	assert_int_equal(requests(both), 8);
+	assert_true(box_said(box, "transition=half-opened") || second_requests(both) == 8);
+	assert_int_equal(second_requests(both), 8);
 }
 
 static void test_a_stale_value_outlives_l2(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "L2_RETRIES=0", "TTL=1s", "STALE=1h", "L2_CODEC=raw", NULL });
 	struct larder_value value;
 
@@ -503,7 +460,7 @@ static void test_a_stale_value_outlives_l2(void **state)
 	larder_value_free(&value);
 	assert_string_equal(header(fault_server_seen(both->server, 0), "If-None-Match"), "\"v1\"");
 	assert_true(box_gives(box, "a", 0, "first"));
-	assert_int_equal(requests(both), 4);
+	assert_int_equal(second_requests(both), 4);
 	/* It has changed. */
 	atomic_fetch_add(&box->plan->boot_shift_ms, 61000);
 	answer(both, 200, "Cache-Control: max-age=60\r\n", "second", 1);
@@ -513,7 +470,7 @@ static void test_a_stale_value_outlives_l2(void **state)
 /* This host's store takes nothing: both tiers are one then. */
 static void test_without_l1_everything_goes_to_l2(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "WRITE_WAIT_MS=20", NULL });
 	struct ld_fault_plan *plan = box->plan;
 	char path[256];
@@ -538,7 +495,7 @@ static void test_without_l1_everything_goes_to_l2(void **state)
 
 static void test_a_tenant_is_kept_to_its_share_of_l2(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	/* A new cache is a cold host: half of the burst, and of the rate. */
 	struct box *box = open_both(both, (const char *const[]){ "L2_RATE=1/m", "L2_BURST=10", NULL });
 	struct larder_stats stats = { .size = sizeof(stats) };
@@ -555,7 +512,7 @@ static void test_a_tenant_is_kept_to_its_share_of_l2(void **state)
 		asked += rc == LARDER_MISS;
 	}
 	assert_int_equal(asked, 5);
-	assert_int_equal(requests(both), 5);
+	assert_int_equal(second_requests(both), 5);
 	assert_in_range(larder_retry_after(), 1000, 120000);
 	assert_int_equal(larder_get_stats(box->cache, &stats), 0);
 	/* What is here is not concerned. */
@@ -567,16 +524,16 @@ static void test_a_tenant_is_kept_to_its_share_of_l2(void **state)
 
 static void test_writes_are_told(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "TTL=90500ms", NULL });
 	const struct fault_request *seen;
 
 	answer(both, 204, NULL, NULL, 0);
 	assert_int_equal(box_set(box, "a", "text"), 0);
-	assert_int_equal(requests(both), 0);
+	assert_int_equal(second_requests(both), 0);
 	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
 	seen = fault_server_seen(both->server, 0);
-	assert_int_equal(requests(both), 1);
+	assert_int_equal(second_requests(both), 1);
 	assert_string_equal(seen->method, "POST");
 	assert_string_equal(header(seen, "Content-Type"), "application/json");
 	assert_string_equal(header(seen, "X-Tenant-Id"), "acme");
@@ -586,7 +543,7 @@ static void test_writes_are_told(void **state)
 	assert_int_equal(box_set(box, "a", "two"), 0);
 	assert_int_equal(box_set(box, "a", "three"), 0);
 	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
-	assert_int_equal(requests(both), 2);
+	assert_int_equal(second_requests(both), 2);
 	assert_non_null(strstr((const char *)fault_server_seen(both->server, 0)->body, "three"));
 	assert_int_equal(larder_delete(box->tenant, BOX_SPACE, "unknown", 7, NULL), LARDER_MISS);
 	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
@@ -600,7 +557,7 @@ static void test_writes_are_told(void **state)
 
 static void test_raw_and_the_tenant_in_the_path(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "L2_CODEC=raw", "L2_TENANT_IN=path", "TTL=90500ms", "L2_WRITE=through", NULL });
 	const struct larder_call call = { sizeof(call), 0, 0, "request-17", NULL };
 	const struct fault_request *seen;
@@ -610,7 +567,7 @@ static void test_raw_and_the_tenant_in_the_path(void **state)
 	/* Through: told before the call returns. */
 	assert_int_equal(larder_set(box->tenant, BOX_SPACE, "a", 1, "by\0tes", 6, NULL, NULL), 0);
 	seen = fault_server_seen(both->server, 0);
-	assert_int_equal(requests(both), 1);
+	assert_int_equal(second_requests(both), 1);
 	assert_string_equal(seen->method, "PUT");
 	assert_string_equal(header(seen, "X-Tenant-Id"), "");
 	assert_memory_equal(seen->path, "/acme/", 6);
@@ -622,13 +579,13 @@ static void test_raw_and_the_tenant_in_the_path(void **state)
 
 static void test_what_is_not_told_yet_is_not_asked_for(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, NULL);
 
 	answer(both, 200, "Content-Type: application/json\r\n", "{\"value\":\"older\",\"ttl\":30}", 0);
 	assert_int_equal(larder_delete(box->tenant, BOX_SPACE, "a", 1, NULL), LARDER_MISS);
 	assert_true(box_gives(box, "a", LARDER_MISS, NULL));
-	assert_int_equal(requests(both), 0);
+	assert_int_equal(second_requests(both), 0);
 	assert_true(box_gives(box, "b", 0, "older"));
 }
 
@@ -642,7 +599,7 @@ static int64_t wall_ms(void)
 
 static void test_a_clear_holds_against_l2(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, (const char *const[]){ "L2_SKEW_MS=0", NULL });
 	int64_t cleared_ms;
 	char body[128];
@@ -670,18 +627,18 @@ static void test_a_clear_holds_against_l2(void **state)
 
 static void test_an_evil_tenant_or_id_makes_no_header(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, NULL);
 	const struct larder_call call = { sizeof(call), 0, 0, "a\r\nX-Evil: 1", NULL };
 	struct larder_value value;
 
 	assert_int_equal(larder_get(box->tenant, BOX_SPACE, "a", 1, &call, &value), LARDER_E_USAGE);
-	assert_int_equal(requests(both), 0);
+	assert_int_equal(second_requests(both), 0);
 }
 
 static void test_settings_are_checked_at_open(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	larder *cache = NULL;
 	char *why = NULL;
 
@@ -696,7 +653,7 @@ static void test_settings_are_checked_at_open(void **state)
 
 static void test_what_l2_had_before_a_write_is_not_kept(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, NULL);
 
 	answer(both, 204, NULL, NULL, 0);
@@ -711,7 +668,7 @@ static void test_what_l2_had_before_a_write_is_not_kept(void **state)
 /* Set here, not told yet, and stale: what L2 has is older, however fresh it may call it. */
 static void test_stale_and_not_told(void **state)
 {
-	struct both *both = *state;
+	struct second *both = *state;
 	struct box *box = open_both(both, NULL);
 	struct larder_store store = LARDER_STORE_INIT;
 	struct larder_value value;
@@ -729,39 +686,39 @@ static void test_stale_and_not_told(void **state)
 	}
 	assert_int_equal(rc, LARDER_STALE);
 	assert_int_equal(larder_exists(box->tenant, BOX_SPACE, "n", 1, NULL), LARDER_STALE);
-	assert_int_equal(requests(both), 0);
+	assert_int_equal(second_requests(both), 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_a_miss_reads_through_and_is_kept, begin, end),
-		cmocka_unit_test_setup_teardown(test_what_l2_has_not_is_a_miss, begin, end),
-		cmocka_unit_test_setup_teardown(test_this_tier_does_not_ask, begin, end),
-		cmocka_unit_test_setup_teardown(test_l1_keeps_nothing_longer_than_l2_says, begin, end),
-		cmocka_unit_test_setup_teardown(test_a_hard_end_travels, begin, end),
-		cmocka_unit_test_setup_teardown(test_many_and_into, begin, end),
-		cmocka_unit_test_setup_teardown(test_tags_travel, begin, end),
-		cmocka_unit_test_setup_teardown(test_tags_in_headers, begin, end),
-		cmocka_unit_test_setup_teardown(test_l2_has_its_own_ttl, begin, end),
-		cmocka_unit_test_setup_teardown(test_each_failure_is_no_miss, begin, end),
-		cmocka_unit_test_setup_teardown(test_retries, begin, end),
-		cmocka_unit_test_setup_teardown(test_the_host_learns_that_it_is_down, begin, end),
-		cmocka_unit_test_setup_teardown(test_a_worker_without_descriptors_opens_no_breaker, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_miss_reads_through_and_is_kept, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_what_l2_has_not_is_a_miss, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_this_tier_does_not_ask, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_l1_keeps_nothing_longer_than_l2_says, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_a_hard_end_travels, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_many_and_into, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_tags_travel, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_tags_in_headers, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_l2_has_its_own_ttl, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_each_failure_is_no_miss, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_retries, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_the_host_learns_that_it_is_down, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_a_worker_without_descriptors_opens_no_breaker, second_begin, second_end),
 #ifdef LARDER_FAULTS
-		cmocka_unit_test_setup_teardown(test_one_probe_and_three_successes, begin, end),
-		cmocka_unit_test_setup_teardown(test_a_stale_value_outlives_l2, begin, end),
-		cmocka_unit_test_setup_teardown(test_without_l1_everything_goes_to_l2, begin, end),
+		cmocka_unit_test_setup_teardown(test_one_probe_and_three_successes, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_a_stale_value_outlives_l2, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_without_l1_everything_goes_to_l2, second_begin, second_end),
 #endif
-		cmocka_unit_test_setup_teardown(test_a_tenant_is_kept_to_its_share_of_l2, begin, end),
-		cmocka_unit_test_setup_teardown(test_writes_are_told, begin, end),
-		cmocka_unit_test_setup_teardown(test_raw_and_the_tenant_in_the_path, begin, end),
-		cmocka_unit_test_setup_teardown(test_what_is_not_told_yet_is_not_asked_for, begin, end),
-		cmocka_unit_test_setup_teardown(test_a_clear_holds_against_l2, begin, end),
-		cmocka_unit_test_setup_teardown(test_an_evil_tenant_or_id_makes_no_header, begin, end),
-		cmocka_unit_test_setup_teardown(test_settings_are_checked_at_open, begin, end),
-		cmocka_unit_test_setup_teardown(test_what_l2_had_before_a_write_is_not_kept, begin, end),
-		cmocka_unit_test_setup_teardown(test_stale_and_not_told, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_tenant_is_kept_to_its_share_of_l2, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_writes_are_told, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_raw_and_the_tenant_in_the_path, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_what_is_not_told_yet_is_not_asked_for, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_a_clear_holds_against_l2, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_an_evil_tenant_or_id_makes_no_header, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_settings_are_checked_at_open, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_what_l2_had_before_a_write_is_not_kept, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_stale_and_not_told, second_begin, second_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,15 +12,14 @@
 
 #include <time.h>
 
-#include "cache.h"
-#include "lib/fault_server.h"
+#include "second.h"
 
-enum { MANY = 32, POOL = 8, ITEMS_MAX = 160, ROWS = 28 };
+enum { MANY = 32, POOL = 8, ITEMS_MAX = 160 };
 
 struct both {
-	struct box *box;
+	struct second *second;
+	struct box *box;               /* the second's, as the server */
 	struct fault_server *server;
-	char url[300];
 	char names[ITEMS_MAX][16];
 	struct larder_item items[ITEMS_MAX];
 	char paths[ITEMS_MAX][72];
@@ -29,14 +28,13 @@ struct both {
 static int begin(void **state)
 {
 	struct both *both = calloc(1, sizeof(*both));
+	void *second = NULL;
 
-	if (!both)
+	if (!both || second_begin(&second) != 0)
 		return -1;
-	both->box = box_new();
-	both->server = fault_server_start(NULL);
-	if (!both->box || !both->server)
-		return -1;
-	snprintf(both->url, sizeof(both->url), "L2_URL=%s", fault_server_url(both->server));
+	both->second = second;
+	both->box = both->second->box;
+	both->server = both->second->server;
 	for (int i = 0; i < ITEMS_MAX; i++) {
 		snprintf(both->names[i], sizeof(both->names[i]), "n%d", i);
 		both->items[i] = (struct larder_item){ .space = BOX_SPACE, .name = both->names[i], .name_len = strlen(both->names[i]) };
@@ -54,23 +52,18 @@ static void free_values(struct both *both)
 static int end(void **state)
 {
 	struct both *both = *state;
+	void *second = both->second;
 	int rc;
 
 	free_values(both);
-	rc = box_free(both->box);
-	fault_server_free(both->server);
+	rc = second_end(&second);
 	free(both);
 	return rc;
 }
 
 static struct box *open_both(struct both *both, const char *const *more)
 {
-	const char *rows[ROWS] = { both->url, "L2_POOL=8" };
-
-	for (int i = 0; more && more[i]; i++)
-		rows[2 + i] = more[i];
-	box_open(both->box, rows);
-	return both->box;
+	return second_open_cache(both->second, "L2_POOL=8", more);
 }
 
 static void rule(struct both *both, const char *prefix, struct fault_answer answer, unsigned times)
