@@ -77,6 +77,15 @@ static int is_id(struct parsing *parsing, const char *place, const char *key, si
 	return 0;
 }
 
+static const char *wrong_kind(enum ld_setting_type type, const json_t *value)
+{
+	if (json_is_real(value))
+		return "not a whole number";
+	if (type == LD_DECIMAL)
+		return "not a number";
+	return type == LD_RATE ? "not a text like \"30/m\", nor a number" : "not a text like \"5m\", nor a whole number";
+}
+
 /* A size or time, as text with a unit or as a number. Left alone when it is not good. */
 static void read_number(struct parsing *parsing, const char *place, const json_t *value, const struct ld_setting_row *row,
     int64_t *ret_number)
@@ -92,8 +101,7 @@ static void read_number(struct parsing *parsing, const char *place, const json_t
 		/* One that does not fit is out of range, cut or not. */
 		(void)snprintf(digits, sizeof(digits), "%.*f", row->type == LD_RATE ? 9 : 2, json_real_value(value));
 	} else {
-		fault(parsing, place, json_is_real(value) ? "not a whole number" : row->type == LD_DECIMAL ? "not a number" : row->type == LD_RATE ? "not a text like \"30/m\", nor a number" :
-		    "not a text like \"5m\", nor a whole number");
+		fault(parsing, place, wrong_kind(row->type, value));
 		return;
 	}
 	if (ld_setting_judge(row, text, ret_number, complaint, sizeof(complaint)) == 0)

@@ -8,9 +8,9 @@
  *                              "breaker": { "failures": 3, "open": "5s" },
  *                              "spaces": { "config": { "ttl": "1h" } } } } }
  *
- * Times, sizes, percents, factors and rates are strings as in settings, or numbers (milliseconds, bytes, percent, takes a second). A policy of a tenant's space wins over the
- * space's, which wins over the settings; each field by itself. Unknown fields, wrong types, values out of bounds and malformed
- * ids are problems, all told at once. The file is at most 1 MiB, nested at most 8 deep.
+ * Times, sizes, percents, factors and rates are strings as in settings, or numbers (milliseconds, bytes, percent, takes a second). A policy of a
+ * tenant's space wins over the space's, which wins over the settings; each field by itself. Unknown fields, wrong types, values out of bounds and
+ * malformed ids are problems, all told at once. The file is at most 1 MiB, nested at most 8 deep.
  */
 #ifndef LD_CACHE_SPACES_H
 #define LD_CACHE_SPACES_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Invalidation by tag: for each tag one word in the segment hides everything that was stored under it before, however much that is. Nothing is looked
- * for and no entry is touched; the sweep removes them in its time. Reads look at the words of the entry that they have found (l1/read.c).
+ * for and no entry is touched; the sweep removes them in its time. Reads look at the words of the entry that they have found (l1/state.c).
  *
  * The word is raised to the invalidation's own sequence before the commit: entries below it are hidden. Words are never taken back, for sequences
  * only grow; so the store need not remember them: they live as long as the segment, and a store file that is made anew has higher sequences. What

@@ -93,15 +93,6 @@ int64_t ld_l2_longest_ms(const struct ld_l2 *l2)
 	return write_ms > config->get_ms ? write_ms : config->get_ms;
 }
 
-void ld_l2_pool(struct ld_l2 *l2, struct ld_http_stats *ret_stats)
-{
-	struct ld_http *http = atomic_load(&l2->http);
-
-	memset(ret_stats, 0, sizeof(*ret_stats));
-	if (http && atomic_load(&l2->made_by) == ld_process_generation())
-		ld_http_stats(http, ret_stats);
-}
-
 /* ---- one request ---- */
 
 static void pause_for(int64_t wait_ms)

@@ -63,8 +63,6 @@ enum ld_l2_outcome {
 	LD_L2_LOCAL,                    /* out of memory, or a request that may not be sent */
 	LD_L2_OUTCOMES
 };
-/** "hit", "timeout", ...; static. */
-const char *ld_l2_outcome_name(enum ld_l2_outcome outcome);
 /** The reason that larder_reason() gives for it; LARDER_REASON_NONE up to LD_L2_UNKEPT. */
 enum larder_reason ld_l2_reason(enum ld_l2_outcome outcome);
 
@@ -147,8 +145,5 @@ int ld_l2_breaker_of(struct ld_l2 *l2, const struct ld_l2_call *call, struct ld_
 
 /** The longest that any call may take: after so long no request of ours is on its way any more. */
 int64_t ld_l2_longest_ms(const struct ld_l2 *l2);
-
-/** Connections of this process; zeros where there are none yet. */
-void ld_l2_pool(struct ld_l2 *l2, struct ld_http_stats *ret_stats);
 
 #endif

@@ -13,15 +13,6 @@
 
 enum { BACKOFF_MS = 50, SHIFT_MAX = 10 };
 
-const char *ld_l2_outcome_name(enum ld_l2_outcome outcome)
-{
-	static const char *const names[] = { "hit", "miss", "same", "unkept", "timeout", "connect", "reset", "tls", "server", "throttled",
-		"denied", "rejected", "body", "open", "busy", "local" };
-
-	_Static_assert(sizeof(names) / sizeof(*names) == LD_L2_OUTCOMES, "each has its name");
-	return (unsigned)outcome < LD_L2_OUTCOMES ? names[outcome] : "unknown";
-}
-
 enum larder_reason ld_l2_reason(enum ld_l2_outcome outcome)
 {
 	static const enum larder_reason reasons[LD_L2_OUTCOMES] = {
