@@ -47,8 +47,6 @@ int larder_flush(larder *cache, uint32_t budget_ms)
 		pause_until(result == LD_DRAIN_OTHERS ? TICK_MS : result == LD_DRAIN_EMPTY ? 0 : wait_ms, end_ms);
 		rc = ld_outbox_any(cache->store) ? LARDER_E_BUSY : 0;
 	} while (rc != 0 && ld_clock_boot_ms() < end_ms);
-	/* Where a thread tells, it keeps the lock; a process without one leaves it to others. */
-	if (!cache->settings.number[LD_SET_THREADS])
-		ld_drain_leave(cache->drain);
+	ld_drain_leave(cache->drain);
 	return rc;
 }

@@ -454,7 +454,4 @@ void ld_second_told(larder *cache, const struct ld_key *keys, size_t count, cons
 		return;
 	/* What could not be told in time stays pending: the write is done here all the same. */
 	(void)ld_drain_wait_for(cache->drain, keys, count, call && call->budget_ms ? call->budget_ms : cache->settings.number[LD_SET_L2_SET_MS]);
-	/* Where a thread tells, it keeps the lock; a process without one leaves it to others. */
-	if (!cache->settings.number[LD_SET_THREADS])
-		ld_drain_leave(cache->drain);
 }

@@ -19,6 +19,10 @@
  *                                  stopped just there, for longer than drain_until_ms, and with a newer write of the very key told by E meanwhile, D leaves
  *                                  an older value in L2, until that ends there or the key is written again. No client can close that; some microseconds
  *                                  of each request.
+ *   D's request is not answered    D gives it up, L2 may not: D notes the key, with the time that it wrote for the request, before it sends anything else of it or
+ *                                  leaves the gate. Whoever has the gate looks there before each request (shm/unanswered.h). Where there is no room for
+ *                                  the key, D sends nothing at all for so long, and leaves drain_until_ms as it is.
+ *   killed before the note         drain_until_ms stands: as if the request were on its way.
  *   D is slow, frozen by a cgroup  nobody takes it, for it may go on at any moment: its process is not stopped.
  *   D is killed, or has let go of  its number is dead, E takes the gate over. D wrote drain_until_ms before each request, and then looked whether the gate is
  *   the segment, a request is on   still its own: either E reads the time after it has the gate, and waits for it, or D sees that the gate is not

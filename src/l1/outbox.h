@@ -124,8 +124,34 @@ int ld_outbox_lock(struct ld_store *store, int64_t *ret_wait_ms);
  * Returns 0; LARDER_E_BUSY we have the lock no more, or a predecessor's request may still be on its way: do not send; LARDER_UNAVAILABLE: nor then
  */
 int ld_outbox_sending(struct ld_store *store, int64_t within_ms, int64_t *ret_until_ms);
-/** Give the lock back, if we have it. quiet 1: no request of ours is on its way any more. */
+/** Give the lock back, if we have it. quiet 1: no request of ours is on its way any more, but of keys that ld_outbox_unanswered() has been told. */
 void ld_outbox_unlock(struct ld_store *store, int quiet);
+
+/**
+ * A request about this key was sent and has ended without an answer: L2 may still carry it out until then (as ld_outbox_sending() said), and whoever has the
+ * lock sends nothing of the key before. Of the key its digest is looked at. Before the lock is given back.
+ * Returns 0; LARDER_E_FULL there is no room to remember it; LARDER_UNAVAILABLE: nor then. All keys have to wait then.
+ */
+int ld_outbox_unanswered(struct ld_store *store, const struct ld_key *key, int64_t until_ms);
+/** How long nothing of this key may be sent, ms; 0 = it may. */
+int64_t ld_outbox_unanswered_left(struct ld_store *store, const struct ld_key *key);
+
+/*
+ * Sleeping until something happens: read the count, look, and sleep for as long as it is what it was. In slices of 20 ms, inside the store.
+ */
+enum ld_outbox_event {
+	LD_OUTBOX_CALLS,               /* the holder of the lock was called: somebody waits for a row */
+	LD_OUTBOX_ENDS                 /* rows were settled, or a holder has left */
+};
+uint32_t ld_outbox_count(struct ld_store *store, enum ld_outbox_event event);
+/** Returns when it is no longer `count`, after wait_ms, after a slice, or for no reason. */
+void ld_outbox_sleep(struct ld_store *store, enum ld_outbox_event event, uint32_t count, int64_t wait_ms);
+/** Call the holder. */
+void ld_outbox_call(struct ld_store *store);
+/** Has anybody the lock, dead or alive? 1 or 0. */
+int ld_outbox_is_held(struct ld_store *store);
+/** Has ld_outbox_want() named a key that ld_outbox_take_these() has not looked for yet? 1 or 0. */
+int ld_outbox_is_wanted(struct ld_store *store);
 
 /** Everything there is to count, as of one snapshot; pending_b: bytes of entries that are kept for pending sets. */
 struct ld_outbox_counts {

@@ -1,17 +1,97 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Settling rows of the outbox, the drainer's lock, and the figures of both. The races are drawn in l1/drain.c.
+ * Settling rows of the outbox, the drainer's lock, who sleeps until what, and the figures. The races are drawn in l1/drain.c; those of the sleepers:
+ *
+ *   a call, or an end, between the sleeper's      the count that it read is an older one: it does not sleep.
+ *   look and its sleep
+ *   killed between the event and its count        nobody is woken: sleeps are short, and who wakes looks.
+ *   rows are settled otherwise (folded, too old)  the same.
  */
 #include "l1/inside.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/fault.h"
+#include "base/futex.h"
 #include "base/process.h"
 
-enum { LOOK_FOR_OLDEST = 2000, LOCK_WAIT_MS = 1 };
+enum { LOOK_FOR_OLDEST = 2000, LOCK_WAIT_MS = 1, SLICE_MS = 20 };
+
+/* ---- who sleeps until what ---- */
+
+static _Atomic uint32_t *word_of(const struct ld_store *store, enum ld_outbox_event event)
+{
+	return event == LD_OUTBOX_CALLS ? &store->seg.h->drain_calls : &store->seg.h->drain_ends;
+}
+
+/* Inside ld_enter(). */
+static void tell_event(const struct ld_store *store, enum ld_outbox_event event)
+{
+	atomic_fetch_add(word_of(store, event), 1);
+	ld_futex_wake(word_of(store, event), INT_MAX);
+}
+
+uint32_t ld_outbox_count(struct ld_store *store, enum ld_outbox_event event)
+{
+	uint32_t count = 0;
+	int64_t now_ms;
+
+	if (ld_enter(store, store->config.wait_ms, &now_ms) == 0) {
+		count = atomic_load(word_of(store, event));
+		ld_leave(store);
+	}
+	return count;
+}
+
+void ld_outbox_sleep(struct ld_store *store, enum ld_outbox_event event, uint32_t count, int64_t wait_ms)
+{
+	_Atomic uint32_t nobodys = count;
+	int64_t now_ms, slice_ms = wait_ms < SLICE_MS ? wait_ms : SLICE_MS;
+
+	if (ld_enter(store, store->config.wait_ms, &now_ms) == 0) {
+		ld_futex_wait(word_of(store, event), count, slice_ms);
+		ld_leave(store);
+	} else {
+		ld_futex_wait(&nobodys, count, slice_ms);
+	}
+}
+
+void ld_outbox_call(struct ld_store *store)
+{
+	int64_t now_ms;
+
+	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0)
+		return;
+	tell_event(store, LD_OUTBOX_CALLS);
+	ld_leave(store);
+}
+
+int ld_outbox_is_held(struct ld_store *store)
+{
+	int64_t now_ms;
+	int held = 0;
+
+	if (ld_enter(store, store->config.wait_ms, &now_ms) == 0) {
+		held = atomic_load(&store->seg.h->drain_gate.holder) != 0;
+		ld_leave(store);
+	}
+	return held;
+}
+
+int ld_outbox_is_wanted(struct ld_store *store)
+{
+	int64_t now_ms;
+	int wanted = 0;
+
+	if (ld_enter(store, store->config.wait_ms, &now_ms) == 0) {
+		wanted = ld_wanted_is_new(store->seg.wanted);
+		ld_leave(store);
+	}
+	return wanted;
+}
 
 /* ---- settling ---- */
 
@@ -92,6 +172,7 @@ int ld_outbox_settle(struct ld_store *store, const struct ld_outbox_row *rows, s
 		ld_gate_out(store);
 		if (rc != 0)
 			ld_tell_reason(rc);
+		tell_event(store, LD_OUTBOX_ENDS);
 	}
 	ld_leave(store);
 	if (rc == LARDER_E_CORRUPT)
@@ -187,8 +268,43 @@ void ld_outbox_unlock(struct ld_store *store, int quiet)
 	 */
 	if (have_lock(&store->seg) && quiet)
 		(void)atomic_compare_exchange_strong(&h->drain_until_ms, &until_ms, atomic_load(&h->drain_from_ms));
-	(void)ld_gate_leave_own(&h->drain_gate, store->seg.self);
+	if (ld_gate_leave_own(&h->drain_gate, store->seg.self))
+		tell_event(store, LD_OUTBOX_ENDS);
 	ld_leave(store);
+}
+
+/* ---- what was not answered ---- */
+
+/* The digest is uniform. */
+static uint64_t tag_of(const struct ld_key *key)
+{
+	uint64_t tag;
+
+	memcpy(&tag, key->digest, sizeof(tag));
+	return tag;
+}
+
+int ld_outbox_unanswered(struct ld_store *store, const struct ld_key *key, int64_t until_ms)
+{
+	int64_t now_ms;
+	int rc = ld_enter(store, store->config.wait_ms, &now_ms);
+
+	if (rc != 0)
+		return rc;
+	rc = ld_unanswered_note(store->seg.unanswered, tag_of(key), until_ms, now_ms) ? 0 : LARDER_E_FULL;
+	ld_leave(store);
+	return rc;
+}
+
+int64_t ld_outbox_unanswered_left(struct ld_store *store, const struct ld_key *key)
+{
+	int64_t now_ms, left_ms = 0;
+
+	if (ld_enter(store, store->config.wait_ms, &now_ms) == 0) {
+		left_ms = ld_unanswered_left(store->seg.unanswered, tag_of(key), now_ms);
+		ld_leave(store);
+	}
+	return left_ms;
 }
 
 /* ---- figures ---- */

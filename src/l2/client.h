@@ -93,6 +93,7 @@ struct ld_l2_end {
 	int64_t took_ms;
 	uint32_t tries;                 /* requests sent */
 	int status;                     /* of the last answer; 0 = none */
+	int unanswered;                 /* 1: L2 may have a request of this call that it has not answered, and may carry it out later */
 };
 
 /** Times for an answer that gives none, and what the caller has already. */

@@ -33,12 +33,14 @@ enum ld_drain_result { LD_DRAIN_TOLD, LD_DRAIN_EMPTY, LD_DRAIN_OTHERS, LD_DRAIN_
  */
 enum ld_drain_result ld_drain_round(struct ld_drain *drain, int64_t *ret_wait_ms);
 /**
- * Wait until L2 has acknowledged all of these keys, or has refused them for good, however many others wait before them: by telling them from here where this
- * process may, else by asking the teller. budget_ms: the longest time. Ends sooner where the breaker will not let a call through in that time.
+ * Wait until L2 has acknowledged all of these keys, or has refused them for good, however many others wait before them. The teller is asked, in whatever process
+ * it is, and gives each request its whole time; where this process has no thread that could be it and nobody else tells, they are told from here, and a request
+ * whose time is cut short by budget_ms keeps the key back afterwards (l2/drain.c). budget_ms: the longest time. Ends sooner where the breaker, or an earlier
+ * request of the key, will not let a call through in that time. Includes ld_drain_leave().
  * Returns 0 told; LARDER_E_BUSY one is pending still, and will be told later
  */
 int ld_drain_wait_for(struct ld_drain *drain, const struct ld_key *keys, size_t count, int64_t budget_ms);
-/** Let others tell. */
+/** Let others tell. Where this process has a thread it keeps the lock. */
 void ld_drain_leave(struct ld_drain *drain);
 
 #endif

@@ -72,6 +72,8 @@ static uint64_t plan(const struct ld_seg_params *params, struct ld_seg_header *h
 	at += ld_lease_size(params->leases);
 	h->wanted_at = at = round_up(at, 128);
 	at += sizeof(struct ld_wanted);
+	h->unanswered_at = at = round_up(at, 128);
+	at += sizeof(struct ld_unanswered);
 	return round_up(at, 4096);
 }
 
@@ -104,6 +106,7 @@ static void point_into(struct ld_seg *seg)
 		(struct ld_limiter_set *)(base + h->limiter_at + sizeof(struct ld_limiter_head)), ld_limiter_sets(h->params.limit_rows) };
 	seg->leases = (struct ld_leases){ (struct ld_lease_row *)(base + h->leases_at), ld_lease_sets(h->params.leases) };
 	seg->wanted = (struct ld_wanted *)(base + h->wanted_at);
+	seg->unanswered = (struct ld_unanswered *)(base + h->unanswered_at);
 }
 
 void ld_seg_init(struct ld_seg *seg)
@@ -177,7 +180,7 @@ static int is_ours(const struct ld_seg_header *h, uint64_t file_size, const stru
 	    planned.barrier_walls_at != h->barrier_walls_at || planned.l2_scopes_at != h->l2_scopes_at ||
 	    planned.tags_at != h->tags_at || planned.tag_walls_at != h->tag_walls_at || planned.breakers_at != h->breakers_at ||
 	    planned.sketch_at != h->sketch_at || planned.sketch_lines != h->sketch_lines || planned.limiter_at != h->limiter_at ||
-	    planned.leases_at != h->leases_at || planned.wanted_at != h->wanted_at)
+	    planned.leases_at != h->leases_at || planned.wanted_at != h->wanted_at || planned.unanswered_at != h->unanswered_at)
 		return 0;
 	if (ld_clock_boot_id(boot) != 0 || memcmp(boot, h->boot_id, sizeof(boot)) != 0)
 		return 0;

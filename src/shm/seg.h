@@ -33,6 +33,7 @@
 #include "shm/retry.h"
 #include "shm/sketch.h"
 #include "shm/tenants.h"
+#include "shm/unanswered.h"
 #include "shm/wanted.h"
 
 #define LD_SEG_MAGIC UINT64_C(0x3147455352444c01)
@@ -97,7 +98,7 @@ struct ld_seg_header {
 	int64_t made_wall_ms;
 	struct ld_seg_params params;
 	uint64_t slots_at, tenants_at, tenant_index_at, scopes_at, barriers_at, stamps_at, barrier_walls_at, l2_scopes_at, tags_at, tag_walls_at,
-		breakers_at, sketch_at, limiter_at, leases_at, wanted_at;
+		breakers_at, sketch_at, limiter_at, leases_at, wanted_at, unanswered_at;
 	uint64_t sketch_lines;
 
 	/* Read by every call; written seldom. */
@@ -146,6 +147,8 @@ struct ld_seg_header {
 	struct ld_gate drain_gate __attribute__((aligned(64)));
 	_Atomic uint64_t drain_until_ms;      /* boot clock: until then a request of whoever has or had it may be on its way */
 	_Atomic uint64_t drain_from_ms;       /* before this the holder sends nothing, for its predecessor's sake; 0 = at once */
+	_Atomic uint32_t drain_calls;         /* futex word: counts calls for the holder, who sleeps on it; written by whoever waits for a row */
+	_Atomic uint32_t drain_ends;          /* futex word: counts settlings, and holders that have left; those who wait for a row sleep on it */
 
 	/* Mirrors of the outbox after the last commit that changed it, in the order of struct ld_outbox_counts; for tools. */
 	_Atomic uint64_t outbox_counts[LD_SEG_OUTBOX_COUNTS] __attribute__((aligned(64)));
@@ -172,6 +175,7 @@ struct ld_seg {
 	struct ld_limiter limiter;
 	struct ld_leases leases;
 	struct ld_wanted *wanted;
+	struct ld_unanswered *unanswered;
 	int32_t slot;                 /* ours; -1 = none */
 	uint32_t incarnation;
 	uint64_t self;                /* our number in gates and roles; 0 without a slot */

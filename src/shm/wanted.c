@@ -47,6 +47,11 @@ int ld_wanted_look(struct ld_wanted *wanted)
 	return atomic_exchange(&wanted->looked, posted) != posted;
 }
 
+int ld_wanted_is_new(const struct ld_wanted *wanted)
+{
+	return atomic_load(&wanted->looked) != atomic_load(&wanted->posted);
+}
+
 size_t ld_wanted_take(struct ld_wanted *wanted, unsigned row, unsigned char ret_key[LD_WANTED_KEY])
 {
 	struct ld_wanted_row *from = &wanted->rows[row];

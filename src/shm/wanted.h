@@ -36,6 +36,8 @@ void ld_wanted_post(struct ld_wanted *wanted, const void *key, size_t len);
 
 /** Is it worth while to take? 1 or 0: nothing was posted since it was last asked. */
 int ld_wanted_look(struct ld_wanted *wanted);
+/** The same question, for one who will not take now: the next look answers as if it had not been asked. */
+int ld_wanted_is_new(const struct ld_wanted *wanted);
 /** What row 0..LD_WANTED_ROWS - 1 has, and empty it. Returns the length; 0 = nothing. */
 size_t ld_wanted_take(struct ld_wanted *wanted, unsigned row, unsigned char ret_key[LD_WANTED_KEY]);
 

@@ -56,7 +56,6 @@ enum history_l2_mode { L2_GOOD = 0, L2_FAILS, L2_CLOSES, L2_MODES };
 /** Orders to it, and what it has done. */
 struct history_l2 {
 	_Atomic int mode, stop;
-	_Atomic int forgets_the_gone;   /* 1: a write whose client has hung up before it was carried out is not carried out */
 	_Atomic uint32_t settle, settled;
 	_Atomic uint64_t gets, hits, same, puts, deletes, repeated, lost, refused;
 };

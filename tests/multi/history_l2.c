@@ -256,8 +256,8 @@ static int receive(struct connection *c)
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (got <= 0) {
-		/* A write of a client that is dead is carried out all the same - unless we were not running ourselves: who knows how long it has waited. */
-		if (c->carry_out_us != 0 && !c->stalled && !atomic_load(&l2->forgets_the_gone)) {
+		/* A write of a client that is dead, or has given up, is carried out all the same - unless we were not running ourselves: who knows how long it has waited. */
+		if (c->carry_out_us != 0 && !c->stalled) {
 			c->drop = 1;
 			close(c->fd);
 			c->fd = -2;

@@ -328,7 +328,7 @@ static larder *open_cache(const char *url, const char *codec, const char *writes
 	    "OUTBOX_AGE=3s", url, codec, writes, NULL);
 }
 
-static void make_history(const char *codec, const char *writes, int forgets, int64_t time_ms)
+static void make_history(const char *codec, const char *writes, int64_t time_ms)
 {
 	uint64_t random = team_seed();
 	int64_t began_ms = team_now_ms();
@@ -340,7 +340,6 @@ static void make_history(const char *codec, const char *writes, int forgets, int
 	history_make();
 	team_plan();
 	l2 = history_l2_start(url, sizeof(url));
-	atomic_store(&l2->forgets_the_gone, forgets);
 	cache = open_cache(url, codec, writes);
 	for (unsigned i = 0; i < HISTORY_WORKERS; i++)
 		start_worker(i);
@@ -368,17 +367,14 @@ static void make_history(const char *codec, const char *writes, int forgets, int
 static void test_history_over_json(void **state)
 {
 	(void)state;
-	make_history("L2_CODEC=json", "L2_WRITE=behind", 0, (int64_t)team_size(7000, 180000));
+	make_history("L2_CODEC=json", "L2_WRITE=behind", (int64_t)team_size(7000, 180000));
 }
 
-/*
- * A write that is told within its caller's budget is given up when that is over, perhaps after a millisecond, and the next write of the key may be told at
- * once: this L2 must not carry out what it was not waited for.
- */
+/* Budgets of a millisecond too: nothing newer of a key may overtake what L2 carries out after its caller has gone. */
 static void test_history_over_raw(void **state)
 {
 	(void)state;
-	make_history("L2_CODEC=raw", "L2_WRITE=through", 1, (int64_t)team_size(7000, 180000));
+	make_history("L2_CODEC=raw", "L2_WRITE=through", (int64_t)team_size(7000, 180000));
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Who tells L2, and in what order: a caller of LARDER_L2_WRITE=through waits for its own row and not for those that are stuck in front of it, whoever
- * tells; and a teller that a signal has stopped is replaced, without an older write after a newer one when it goes on.
+ * tells; a teller that a signal has stopped is replaced, without an older write after a newer one when it goes on; and what was sent and never answered is
+ * over before anything newer of its key is sent.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -14,6 +15,9 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "cache/handle.h"
+#include "l1/outbox.h"
 #include "lib/fault_server.h"
 #include "lib/team.h"
 
@@ -337,6 +341,186 @@ static void test_one_that_has_announced_a_request(void **state)
 	replace(stage, teller);
 }
 
+/* ---- a request that is given up ---- */
+
+/* L2 may still carry out what was sent until the limit of 1,500 ms and the margin are over. The budgets are shorter. */
+enum { GIVEN_UP_MS = 2000, BUDGET_MS = 200 };
+#define SLOW_LIMITS "L2_GET_MS=1500", "L2_SET_MS=1500", "L2_DELETE_MS=1500", "L2_CONNECT_MS=1500"
+
+static larder *open_slow(struct stage *stage, const char *threads)
+{
+	return team_open(stage->dir, FORM, SLOW_LIMITS, threads, "L2_WRITE=through", stage->url, NULL);
+}
+
+/* The first request ends so, all others well. */
+static void end_the_first(struct stage *stage, const struct fault_answer *answer)
+{
+	fault_server_rule(stage->server, "/", answer, 1);
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	if (answer->hold)
+		fault_server_shut(stage->server);
+}
+
+/* Set "k" to "old" until it was sent; returns when that one was begun. */
+static int64_t send_old(struct stage *stage, larder *cache)
+{
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	int64_t began_ms = 0;
+
+	TEAM_CHECK(TEAM_POLL(SOON_MS, (began_ms = team_now_ms(), set(tenant, "k", "old", BUDGET_MS), wrote(stage, "old") > 0)));
+	TEAM_EXPECT(wrote(stage, "old"), 1);
+	larder_tenant_close(tenant);
+	return began_ms;
+}
+
+/* Nothing newer of the key is sent in all that time, here or elsewhere. */
+static void expect_not_yet(struct stage *stage, const char *value, int64_t began_ms)
+{
+	unsigned count = wrote(stage, value);
+
+	TEAM_CHECK(count == 0 || team_now_ms() - began_ms >= GIVEN_UP_MS);
+}
+
+/* Set "k" to "new": L2 is not told until the time of the older request is over. What else there is it is told at once. */
+static void expect_in_order(struct stage *stage, larder *cache, int64_t began_ms)
+{
+	larder_tenant *tenant = team_tenant(cache, "acme");
+
+	set(tenant, "k", "new", BUDGET_MS);
+	expect_not_yet(stage, "new", began_ms);
+	set(tenant, "other", "other", THROUGH_MS);
+	TEAM_EXPECT(wrote(stage, "other"), 1);
+	expect_not_yet(stage, "new", began_ms);
+	fault_server_open(stage->server);
+	TEAM_EXPECT(larder_flush(cache, SOON_MS), 0);
+	TEAM_CHECK(team_now_ms() - began_ms >= GIVEN_UP_MS);
+	TEAM_EXPECT(wrote(stage, "old"), 1);
+	TEAM_EXPECT(wrote(stage, "new"), 1);
+	larder_tenant_close(tenant);
+}
+
+/* What comes of a request of which nobody knows whether L2 will carry it out. */
+static void test_the_next_waits_for_what_was_given_up(void **state)
+{
+	static const struct fault_answer answers[] = { { .status = 204, .hold = 1 }, { .fault = FAULT_SILENT }, { .fault = FAULT_CLOSE },
+		{ .fault = FAULT_RESET }, { .status = 502 }, { .status = 504 } };
+
+	for (unsigned i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
+		larder *cache;
+
+		assert_int_equal(begin(state), 0);
+		cache = open_slow(*state, "THREADS=0");
+		end_the_first(*state, &answers[i]);
+		expect_in_order(*state, cache, send_old(*state, cache));
+		larder_close(cache);
+		end(state);
+	}
+}
+
+struct sender {
+	struct stage *stage;
+	int64_t began_ms;
+};
+
+static void send_and_leave(void *arg)
+{
+	struct sender *sender = arg;
+	larder *cache = open_slow(sender->stage, "THREADS=0");
+
+	sender->began_ms = send_old(sender->stage, cache);
+	larder_close(cache);
+}
+
+/* Another process does not know better. */
+static void test_a_successor_waits_too(void **state)
+{
+	struct stage *stage = *state;
+	struct sender *sender = team_share(sizeof(*sender));
+	larder *cache = open_slow(stage, "THREADS=0");
+
+	sender->stage = stage;
+	end_the_first(stage, &(struct fault_answer){ .status = 204, .hold = 1 });
+	team_run(send_and_leave, sender);
+	expect_in_order(stage, cache, sender->began_ms);
+	larder_close(cache);
+	team_unshare(sender, sizeof(*sender));
+}
+
+/* A thread tells: its request has the whole time, however short its caller's is. The next one goes as soon as it is answered. */
+static void test_a_thread_gives_nothing_up(void **state)
+{
+	struct stage *stage = *state;
+	larder *cache = open_slow(stage, "THREADS=1");
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	int64_t began_ms;
+
+	end_the_first(stage, &(struct fault_answer){ .status = 204, .hold = 1 });
+	began_ms = send_old(stage, cache);
+	set(tenant, "k", "new", BUDGET_MS);
+	expect_not_yet(stage, "new", began_ms);
+	fault_server_open(stage->server);
+	TEAM_CHECK(TEAM_POLL(SOON_MS, wrote(stage, "new") == 1));
+	print_message("# told %d ms after the first was begun\n", (int)(team_now_ms() - began_ms));
+	TEAM_EXPECT(larder_flush(cache, SOON_MS), 0);
+	TEAM_EXPECT(wrote(stage, "old"), 1);
+	/* The connection on which it was answered is the one that it was sent on: nobody has hung up. */
+	TEAM_EXPECT(fault_server_counts(stage->server)->connections, 1);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+/* Not sent, or refused: there is nothing to wait for. */
+static void test_what_was_not_sent_keeps_nobody(void **state)
+{
+	struct stage *stage = *state;
+	larder *cache = team_open(stage->dir, FORM, "L2_SET_MS=60s", "THREADS=0", "L2_WRITE=through", stage->url, NULL);
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	int64_t began_ms = team_now_ms();
+
+	fault_server_stop(stage->server);
+	set(tenant, "k", "old", BUDGET_MS);
+	TEAM_EXPECT(fault_server_again(stage->server), 0);
+	end_the_first(stage, &(struct fault_answer){ .status = 503 });
+	TEAM_CHECK(TEAM_POLL(SOON_MS, (set(tenant, "k", "older", BUDGET_MS), wrote(stage, "older") > 0)));
+	set(tenant, "k", "new", SOON_MS);
+	TEAM_EXPECT(wrote(stage, "new"), 1);
+	TEAM_CHECK(team_now_ms() - began_ms < SOON_MS);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+/* There is no room to remember the key: then nothing at all is sent for so long, by nobody. */
+static void test_without_room_all_wait(void **state)
+{
+	struct stage *stage = *state;
+	larder *cache = open_slow(stage, "THREADS=0");
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	uint64_t random = team_seed();
+	struct ld_key key = { .tenant = "full" };
+	int64_t began_ms;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		for (unsigned at = 0; at < sizeof(key.digest); at++)
+			key.digest[at] = (unsigned char)(team_random(&random) >> 40);
+		(void)ld_outbox_unanswered(cache->store, &key, ld_clock_boot_ms() + 3600000);
+	}
+	end_the_first(stage, &(struct fault_answer){ .status = 204, .hold = 1 });
+	began_ms = send_old(stage, cache);
+	set(tenant, "other", "other", BUDGET_MS);
+	expect_not_yet(stage, "other", began_ms);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+	cache = open_slow(stage, "THREADS=0");
+	tenant = team_tenant(cache, "acme");
+	set(tenant, "other", "other", BUDGET_MS);
+	expect_not_yet(stage, "other", began_ms);
+	fault_server_open(stage->server);
+	TEAM_EXPECT(larder_flush(cache, SOON_MS), 0);
+	TEAM_EXPECT(wrote(stage, "other"), 1);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
 #define STAGED(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(int argc, char **argv)
@@ -351,6 +535,11 @@ int main(int argc, char **argv)
 		STAGED(test_one_that_was_about_to_send),
 		STAGED(test_one_that_was_about_to_settle),
 		STAGED(test_one_that_has_announced_a_request),
+		cmocka_unit_test(test_the_next_waits_for_what_was_given_up),
+		STAGED(test_a_successor_waits_too),
+		STAGED(test_a_thread_gives_nothing_up),
+		STAGED(test_what_was_not_sent_keeps_nobody),
+		STAGED(test_without_room_all_wait),
 	};
 
 	team_begin(argc, argv);

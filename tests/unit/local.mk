@@ -390,6 +390,11 @@ tests_unit_test_second_tenants_fault_SOURCES = tests/unit/test_second_tenants.c 
 tests_unit_test_second_tenants_fault_CPPFLAGS = $(http_fault_cppflags)
 tests_unit_test_second_tenants_fault_LDADD = $(fault_libs) $(fault_server_libs)
 
+unit_tests += tests/unit/test_unanswered tests/unit/test_unanswered-fault
+tests_unit_test_unanswered_fault_SOURCES = tests/unit/test_unanswered.c
+tests_unit_test_unanswered_fault_CPPFLAGS = $(fault_cppflags)
+tests_unit_test_unanswered_fault_LDADD = $(fault_libs)
+
 unit_tests += tests/unit/test_wanted tests/unit/test_wanted-fault
 tests_unit_test_wanted_fault_SOURCES = tests/unit/test_wanted.c
 tests_unit_test_wanted_fault_CPPFLAGS = $(fault_cppflags)

@@ -60,8 +60,12 @@ static void test_what_is_posted_is_taken_once(void **state)
 
 	assert_int_equal(ld_wanted_look(wanted), 0);
 	assert_int_equal(take_all(wanted, firsts), 0);
+	assert_int_equal(ld_wanted_is_new(wanted), 0);
 	post(wanted, 7, 40);
+	assert_int_equal(ld_wanted_is_new(wanted), 1);
+	assert_int_equal(ld_wanted_is_new(wanted), 1);
 	assert_int_equal(ld_wanted_look(wanted), 1);
+	assert_int_equal(ld_wanted_is_new(wanted), 0);
 	assert_int_equal(ld_wanted_look(wanted), 0);
 	assert_int_equal(ld_wanted_take(wanted, 0, key), 40);
 	assert_int_equal(ld_wanted_take(wanted, 0, key), 0);
