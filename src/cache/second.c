@@ -407,6 +407,15 @@ int ld_second_tells(const larder *cache, const struct larder_call *call)
 	return cache->l2 && cache->settings.number[LD_SET_L2_WRITE] != LD_L2_WRITE_OFF && !(call && call->flags & LARDER_CALL_THIS_TIER);
 }
 
+/*
+ * Told from here, for the store takes nothing and there is no outbox: within the call's budget, at once, by whoever comes. Writes of one key that are told so
+ * have no order in L2 among themselves, nor after what the teller has on its way. On this host nothing is wrong with that: each of them has raised the key's
+ * barrier, and what L2 has from before it is not given out. Other hosts may see an older value until it ends there.
+ *
+ *   a set is given up, L2 carries it out later    the store may take the next set of the key, which the teller may not send before: ld_drain_beside().
+ *   a delete is given up                          carried out after a newer set it leaves nothing there: a miss, and no older value.
+ *   killed before sending                         the teller waits for nothing.
+ */
 static int write_id(unsigned char id[LD_L2_WRITE_ID])
 {
 	return ld_key_random(id, LD_L2_WRITE_ID);
@@ -429,7 +438,7 @@ int ld_second_delete(const struct ld_asked *asked)
 int ld_second_put(const struct ld_asked *asked, const struct ld_put *put)
 {
 	const struct ld_tenant_rights rights = ld_tenant_rights(asked->tenant);
-	const struct ld_l2_call call = call_of(asked, &rights);
+	struct ld_l2_call call = call_of(asked, &rights);
 	struct ld_wire_value value = { .data = put->data, .len = put->len, .ttl_ms = put->l2_ttl_ms ? put->l2_ttl_ms : put->ttl_ms,
 		.stale_ms = put->stale_ms, .error_ms = put->error_ms, .created_ms = ld_clock_wall_ms(), .hard_end_ms = put->hard_end_ms,
 		.flags = put->flags, .tag_count = put->tag_count };
@@ -438,7 +447,7 @@ int ld_second_put(const struct ld_asked *asked, const struct ld_put *put)
 
 	if (put->absent)
 		return ld_second_delete(asked);
-	if (!asked->key.tell_l2 || write_id(id) != 0)
+	if (!asked->key.tell_l2 || write_id(id) != 0 || ld_drain_beside(asked->tenant->cache->drain, &asked->key, &call.until_ms) != 0)
 		return 0;
 	if (put->tag_count)
 		memcpy(value.tags, put->tags, sizeof(*put->tags) * put->tag_count);

@@ -128,9 +128,9 @@ int ld_outbox_sending(struct ld_store *store, int64_t within_ms, int64_t *ret_un
 void ld_outbox_unlock(struct ld_store *store, int quiet);
 
 /**
- * A request about this key was sent and has ended without an answer: L2 may still carry it out until then (as ld_outbox_sending() said), and whoever has the
- * lock sends nothing of the key before. Of the key its digest is looked at. Before the lock is given back.
- * Returns 0; LARDER_E_FULL there is no room to remember it; LARDER_UNAVAILABLE: nor then. All keys have to wait then.
+ * A request about this key was sent and has ended without an answer, or is about to be sent by one who has not the lock: L2 may carry it out until then, and
+ * whoever has the lock sends nothing of the key before. Of the key its digest is looked at. Needs no slot in the segment.
+ * Returns 0; LARDER_E_FULL there is no room to remember it; LARDER_UNAVAILABLE there is no segment
  */
 int ld_outbox_unanswered(struct ld_store *store, const struct ld_key *key, int64_t until_ms);
 /** How long nothing of this key may be sent, ms; 0 = it may. */

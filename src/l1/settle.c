@@ -284,14 +284,30 @@ static uint64_t tag_of(const struct ld_key *key)
 	return tag;
 }
 
+struct note {
+	uint64_t tag;
+	int64_t until_ms;
+	int *rc;
+};
+
+static void note(struct ld_seg *seg, const void *ctx)
+{
+	const struct note *note = ctx;
+
+	*note->rc = ld_unanswered_note(seg->unanswered, note->tag, note->until_ms, ld_clock_boot_ms()) ? 0 : LARDER_E_FULL;
+}
+
 int ld_outbox_unanswered(struct ld_store *store, const struct ld_key *key, int64_t until_ms)
 {
+	int rc = LARDER_UNAVAILABLE;
+	const struct note what = { tag_of(key), until_ms, &rc };
 	int64_t now_ms;
-	int rc = ld_enter(store, store->config.wait_ms, &now_ms);
 
-	if (rc != 0)
+	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0) {
+		ld_from_outside(store, note, &what);
 		return rc;
-	rc = ld_unanswered_note(store->seg.unanswered, tag_of(key), until_ms, now_ms) ? 0 : LARDER_E_FULL;
+	}
+	note(&store->seg, &what);
 	ld_leave(store);
 	return rc;
 }

@@ -444,6 +444,17 @@ int ld_drain_wait_for(struct ld_drain *drain, const struct ld_key *keys, size_t 
 	return rc;
 }
 
+int ld_drain_beside(struct ld_drain *drain, const struct ld_key *key, int64_t *ret_until_ms)
+{
+	int64_t until_ms = ld_clock_boot_ms() + ld_l2_longest_ms(drain->l2) + MARGIN_MS;
+
+	if (ld_outbox_unanswered(drain->store, key, until_ms) == LARDER_E_FULL)
+		return LARDER_E_FULL;
+	/* Without a segment nobody has an outbox. */
+	*ret_until_ms = until_ms - MARGIN_MS / 2;
+	return 0;
+}
+
 static void leave(struct ld_drain *drain)
 {
 	/* A thread of ours that is in a round leaves after it. */

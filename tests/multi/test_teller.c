@@ -103,8 +103,8 @@ static uint64_t pending(const char *dir)
 
 /* ---- through ---- */
 
-/* Rows of a tenant that sorts first, which L2 does not take. */
-static void fill_with_stuck(struct stage *stage, larder *cache)
+/* Rows of a tenant that sorts first, which L2 does not take. The budget is for the gate too: a short one only where nobody waits otherwise. */
+static void fill_with_stuck(struct stage *stage, larder *cache, uint32_t budget_ms)
 {
 	larder_tenant *tenant = team_tenant(cache, "aaa");
 	char name[16];
@@ -113,7 +113,7 @@ static void fill_with_stuck(struct stage *stage, larder *cache)
 	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
 	for (int i = 0; i < STUCK; i++) {
 		snprintf(name, sizeof(name), "n%d", i);
-		set(tenant, name, "stuck", 1);
+		set(tenant, name, "stuck", budget_ms);
 	}
 	larder_tenant_close(tenant);
 	TEAM_EXPECT(pending(stage->dir), STUCK);
@@ -141,7 +141,7 @@ static void test_through_waits_for_its_own_row(void **state)
 	struct stage *stage = *state;
 	larder *cache = team_open(stage->dir, FORM, "THREADS=0", "L2_WRITE=through", stage->url, NULL);
 
-	fill_with_stuck(stage, cache);
+	fill_with_stuck(stage, cache, 1);
 	expect_through(stage, cache);
 	larder_close(cache);
 }
@@ -151,7 +151,7 @@ static void tell_in_background(void *arg)
 	struct stage *stage = arg;
 	larder *cache = team_open(stage->dir, FORM, "L2_WRITE=behind", stage->url, NULL);
 
-	fill_with_stuck(stage, cache);
+	fill_with_stuck(stage, cache, 0);
 	/* It has the lock: it has tried. */
 	TEAM_CHECK(TEAM_POLL(SOON_MS, fault_server_counts(stage->server)->requests > 0));
 	atomic_store(&stage->shared->ready, 1);
@@ -469,6 +469,70 @@ static void test_a_thread_gives_nothing_up(void **state)
 	larder_close(cache);
 }
 
+static int is_let_go(larder *cache)
+{
+	struct larder_stats stats = { .size = sizeof(stats) };
+
+	TEAM_EXPECT(larder_get_stats(cache, &stats), 0);
+	return stats.l2_refused > 0;
+}
+
+/* A request that is let go when the breaker opens is one of those too, whoever tells. */
+static void test_what_the_breaker_cut_off_is_waited_for(void **state)
+{
+	struct stage *stage = *state;
+	larder *cache = open_slow(stage, "THREADS=1");
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	larder_inspector *inspector = team_inspect(stage->dir);
+	int64_t began_ms;
+
+	end_the_first(stage, &(struct fault_answer){ .status = 204, .hold = 1 });
+	began_ms = send_old(stage, cache);
+	TEAM_EXPECT(larder_inspect_breaker_force(inspector, NULL, LARDER_BREAKER_ORDER_OPEN), 0);
+	TEAM_CHECK(TEAM_POLL(SOON_MS, is_let_go(cache)));
+	set(tenant, "k", "new", BUDGET_MS);
+	TEAM_EXPECT(larder_inspect_breaker_force(inspector, NULL, LARDER_BREAKER_ORDER_RESET), 0);
+	expect_in_order(stage, cache, began_ms);
+	larder_inspect_close(inspector);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+static void sit_in_the_gate(void *arg)
+{
+	struct stage *stage = arg;
+	larder *cache = open_slow(stage, "THREADS=0");
+	larder_tenant *tenant = team_tenant(cache, "acme");
+
+	set(tenant, "mine", "mine", THROUGH_MS);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+/* What the store does not take is told without the outbox. When that is given up, the outbox waits. */
+static void test_what_was_told_beside_the_outbox_is_waited_for(void **state)
+{
+	const struct larder_call call = { .size = sizeof(call), .budget_ms = BUDGET_MS };
+	struct stage *stage = *state;
+	larder *cache = open_slow(stage, "THREADS=0");
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	int64_t began_ms = 0;
+	pid_t sitter;
+
+	end_the_first(stage, &(struct fault_answer){ .status = 204, .hold = 1 });
+	team_arm(LD_FAULT_set_row_put, LD_FAULT_STOP, 0, 1);
+	sitter = team_start(sit_in_the_gate, stage);
+	team_await_stop(sitter);
+	team_disarm();
+	TEAM_CHECK(TEAM_POLL(SOON_MS, (began_ms = team_now_ms(), larder_set(tenant, "s", "k", 1, "old", 3, NULL, &call) == LARDER_UNAVAILABLE &&
+	    wrote(stage, "old") > 0)));
+	team_continue(sitter);
+	team_join(sitter);
+	expect_in_order(stage, cache, began_ms);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
 /* Not sent, or refused: there is nothing to wait for. */
 static void test_what_was_not_sent_keeps_nobody(void **state)
 {
@@ -538,6 +602,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_the_next_waits_for_what_was_given_up),
 		STAGED(test_a_successor_waits_too),
 		STAGED(test_a_thread_gives_nothing_up),
+		STAGED(test_what_the_breaker_cut_off_is_waited_for),
+		STAGED(test_what_was_told_beside_the_outbox_is_waited_for),
 		STAGED(test_what_was_not_sent_keeps_nobody),
 		STAGED(test_without_room_all_wait),
 	};
