@@ -64,7 +64,10 @@ void ld_second_get_many(struct ld_second_item *items, size_t count, const struct
 /** The same for larder_exists(). */
 int ld_second_exists(const struct ld_asked *asked, int result);
 
-/** The store could not take a write: tell L2 within what is left of the call. Returns 1 if L2 has taken it. */
+/**
+ * The store could not take a write: tell L2 within what is left of the call, with no outbox and in no order with others that are told so. A set holds the
+ * outbox back from its key until L2 can no longer carry it out. Returns 1 if L2 has taken it.
+ */
 int ld_second_put(const struct ld_asked *asked, const struct ld_put *put);
 int ld_second_delete(const struct ld_asked *asked);
 /**

@@ -123,12 +123,13 @@ static enum ld_outbox_outcome send(struct ld_drain *drain, const struct ld_key *
 	struct ld_l2_end end = { 0 };
 	enum ld_l2_outcome outcome;
 	int64_t until_ms;
+	int rc = ld_outbox_sending(drain->store, ld_l2_longest_ms(drain->l2) + MARGIN_MS, &until_ms);
 
-	if (ld_outbox_sending(drain->store, ld_l2_longest_ms(drain->l2) + MARGIN_MS, &until_ms) != 0) {
-		/* Not ours any more, or not yet: the next round asks. */
+	/* Not ours any more, or not yet: the next round asks. Where the store is away for a moment we still have it. */
+	if (rc == LARDER_E_BUSY)
 		atomic_store(&drain->locked_by, 0);
+	if (rc != 0)
 		return LD_OUTBOX_LEFT;
-	}
 	/* A successor sends from until_ms on: we end before. */
 	call.until_ms = until_ms - MARGIN_MS / 2;
 	LD_POINT(tell_sending);

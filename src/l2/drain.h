@@ -6,6 +6,7 @@
  *     in each process   ld_drain_start() at its first call      a thread, which becomes the teller when nobody else is
  *     `larder agent`    the same, for a slow L2 must not keep it from its other work
  *     larder_flush()    ld_drain_round(), or a wait for who does
+ *     LARDER_L2_WRITE=through   ld_drain_wait_for(): asks the teller; tells by itself where there is no such thread
  */
 #ifndef LD_L2_DRAIN_H
 #define LD_L2_DRAIN_H

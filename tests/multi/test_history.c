@@ -21,9 +21,9 @@
  * may give out what another one has overwritten or deleted for at most its own TTL and windows, after L2 has been told. Clears and invalidations by tag are
  * not told to other hosts. Writes of one key by two hosts are kept by L2 in the order in which it carries them out.
  *
- * What it rests on: L2 carries a request out at once or never - at least before the time is over that its client had for it - and none twice that has the
- * same Idempotency-Key; the wall clock is not set back by more than LARDER_L2_SKEW_MS; the segment stays. Left out: LARDER_CALL_THIS_TIER, which tells
- * L2 nothing. A drainer that is stopped just between its look at the clock and the system call that sends, for longer than its limit: see l1/drain.c.
+ * What it rests on: L2 carries a request out before the time is over that the settings give it, whether its client still waits or not, or never, and none twice
+ * that has the same Idempotency-Key; the wall clock is not set back by more than LARDER_L2_SKEW_MS; the segment stays. Left out: LARDER_CALL_THIS_TIER, which
+ * tells L2 nothing. A drainer that is stopped just between its look at the clock and the system call that sends, for longer than its limit: see l1/drain.c.
  */
 #include <setjmp.h>
 #include <signal.h>
