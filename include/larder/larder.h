@@ -201,11 +201,12 @@ struct larder_options {
 LARDER_API LARDER_CHECK int larder_open(const struct larder_options *options, larder **ret_cache, char **ret_why);
 
 /**
- * Do at once what the first call after fork would do: take a slot, map the store, lock the secret in memory. Needed only by
- * a worker that is about to chroot() or to enter seccomp; harmless at any other time.
+ * Do at once what the first call after fork would do: take a slot, map the store, lock the secret in memory. Needed by a
+ * worker that is about to chroot() or to enter seccomp; good for one of many that are started together, which attach one
+ * after the other: a first call waits its budget for that, and is LARDER_UNAVAILABLE beyond it. Harmless at any other time.
  *
  * Returns   0; LARDER_UNAVAILABLE not now, and the next call tries again; LARDER_E_CLOSED
- * Blocks    up to LARDER_WRITE_WAIT_MS for each of slot, store and reader table
+ * Blocks    up to a second for slot and store, and LARDER_WRITE_WAIT_MS for the reader table
  */
 LARDER_API LARDER_CHECK int larder_attach(larder *cache);
 

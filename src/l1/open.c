@@ -104,6 +104,22 @@ int ld_store_open(const struct ld_store_config *config, struct ld_store **ret_st
 	return 0;
 }
 
+/* Workers are started together and attach one after the other: one that asks for it before its first request has the time for that. */
+int ld_store_attach(struct ld_store *store)
+{
+	int64_t end_ms = ld_clock_boot_ms() + OPEN_BUDGET_MS, now_ms;
+	int rc = ld_enter(store, OPEN_BUDGET_MS, &now_ms);
+	MDB_txn *txn;
+
+	if (rc != 0)
+		return rc;
+	rc = ld_read_begin(store, end_ms - now_ms > store->config.wait_ms ? end_ms - now_ms : store->config.wait_ms, &txn);
+	if (rc == 0)
+		ld_env_read_end(&store->env, txn);
+	ld_leave(store);
+	return rc;
+}
+
 void ld_store_close(struct ld_store *store)
 {
 	int idle = 0;

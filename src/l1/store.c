@@ -361,21 +361,6 @@ uint32_t ld_store_serial(struct ld_store *store)
 	return atomic_load_explicit(&store->serial, memory_order_relaxed);
 }
 
-int ld_store_attach(struct ld_store *store)
-{
-	int64_t now_ms;
-	int rc = ld_enter(store, store->config.wait_ms, &now_ms);
-	MDB_txn *txn;
-
-	if (rc != 0)
-		return rc;
-	rc = ld_read_begin(store, store->config.wait_ms, &txn);
-	if (rc == 0)
-		ld_env_read_end(&store->env, txn);
-	ld_leave(store);
-	return rc;
-}
-
 int ld_store_let_go(struct ld_store *store, int64_t budget_ms)
 {
 	uint64_t process = ld_process_generation();

@@ -38,7 +38,7 @@
 
 #define LD_SEG_MAGIC UINT64_C(0x3147455352444c01)
 /** Grows whenever anything in the segment or the store changes its meaning. */
-#define LD_SEG_LAYOUT 3u
+#define LD_SEG_LAYOUT 4u
 
 /** Bytes of NAME.lock and what they mean; the bytes from LD_LOCK_SLOTS on are one for each slot. */
 enum { LD_LOCK_OPEN = 0, LD_LOCK_IN_USE = 1, LD_LOCK_SLOTS = 64 };

@@ -357,6 +357,38 @@ static void test_without_threads_an_agent_works(void **state)
 	end();
 }
 
+/* ---- many at once ---- */
+
+enum { CROWD = 32 };
+static struct team_barrier *starting;
+
+static void attach_with_the_others(void *arg)
+{
+	(void)arg;
+	team_meet(starting, CROWD);
+	TEAM_EXPECT(larder_attach(cache), 0);
+	expect_number(1, 1);
+}
+
+/* Though none of them has its turn within the time that a call may take. */
+static void test_workers_that_are_started_together(void **state)
+{
+	pid_t pids[CROWD];
+
+	(void)state;
+	dir = team_directory();
+	cache = team_open(dir, "SIZE=16M", "WORKERS=64", "TENANTS=16", "TTL=1h", "WRITE_WAIT_MS=1ms", NULL);
+	tenant = team_tenant(cache, "family");
+	starting = team_share(sizeof(*starting));
+	set_number(1, 1);
+	for (unsigned i = 0; i < CROWD; i++)
+		pids[i] = team_start(attach_with_the_others, NULL);
+	for (unsigned i = 0; i < CROWD; i++)
+		team_join(pids[i]);
+	team_unshare(starting, sizeof(*starting));
+	end();
+}
+
 /* ---- root ---- */
 
 static void give_up_rights(const struct passwd *nobody)
@@ -623,6 +655,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_opened_twice_is_one_handle),
 		cmocka_unit_test(test_second_copy_is_refused),
 		cmocka_unit_test(test_without_threads_an_agent_works),
+		cmocka_unit_test(test_workers_that_are_started_together),
 		cmocka_unit_test(test_root_master_with_workers_without_rights),
 		cmocka_unit_test(test_root_gives_what_it_made),
 		cmocka_unit_test(test_root_does_not_give_a_directory_that_was_there),
