@@ -206,7 +206,7 @@ LARDER_API LARDER_CHECK int larder_open(const struct larder_options *options, la
  * after the other: a first call waits its budget for that, and is LARDER_UNAVAILABLE beyond it. Harmless at any other time.
  *
  * Returns   0; LARDER_UNAVAILABLE not now, and the next call tries again; LARDER_E_CLOSED
- * Blocks    up to a second for slot and store, and LARDER_WRITE_WAIT_MS for the reader table
+ * Blocks    up to five seconds, for other processes that attach; for that long too where one of them is stopped in the midst of it
  */
 LARDER_API LARDER_CHECK int larder_attach(larder *cache);
 

@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "crypto/key.h"
 
-enum { OPEN_BUDGET_MS = 1000 };
+enum { OPEN_BUDGET_MS = 1000, ATTACH_BUDGET_MS = 5000 };
 
 /* The settings that made the segment hold: say so where ours are others. */
 static void tell_adopted(const struct ld_store *store)
@@ -107,8 +107,8 @@ int ld_store_open(const struct ld_store_config *config, struct ld_store **ret_st
 /* Workers are started together and attach one after the other: one that asks for it before its first request has the time for that. */
 int ld_store_attach(struct ld_store *store)
 {
-	int64_t end_ms = ld_clock_boot_ms() + OPEN_BUDGET_MS, now_ms;
-	int rc = ld_enter(store, OPEN_BUDGET_MS, &now_ms);
+	int64_t end_ms = ld_clock_boot_ms() + ATTACH_BUDGET_MS, now_ms;
+	int rc = ld_enter(store, ATTACH_BUDGET_MS, &now_ms);
 	MDB_txn *txn;
 
 	if (rc != 0)
