@@ -203,10 +203,11 @@ LARDER_API LARDER_CHECK int larder_open(const struct larder_options *options, la
 /**
  * Do at once what the first call after fork would do: take a slot, map the store, lock the secret in memory. Needed by a
  * worker that is about to chroot() or to enter seccomp; good for one of many that are started together, which attach one
- * after the other: a first call waits its budget for that, and is LARDER_UNAVAILABLE beyond it. Harmless at any other time.
+ * after the other: a first call waits its budget for that, or half a second, and is LARDER_UNAVAILABLE beyond it. Harmless
+ * at any other time.
  *
  * Returns   0; LARDER_UNAVAILABLE not now, and the next call tries again; LARDER_E_CLOSED
- * Blocks    up to five seconds, for other processes that attach; for that long too where one of them is stopped in the midst of it
+ * Blocks    up to five seconds, or LARDER_WRITE_WAIT_MS where that is longer, for other processes that attach; for that long too where one of them is stopped in the midst of it
  */
 LARDER_API LARDER_CHECK int larder_attach(larder *cache);
 

@@ -29,6 +29,7 @@ struct ld_store {
 	_Atomic int64_t next_check_ms; /* when somebody shall look whether the files still stand */
 	_Atomic int64_t retry_ms;      /* not before this a failed attach is tried again */
 	_Atomic uint32_t retry_reason;
+	_Atomic uint64_t tried_by;     /* process generation that has attached, or has tried to, 0 = none */
 
 	struct ld_process_lock remake_lock; /* record locks do not keep threads of one process apart */
 	struct ld_process_lock lock;   /* guards everything below but while a user is inside */

@@ -107,13 +107,13 @@ int ld_store_open(const struct ld_store_config *config, struct ld_store **ret_st
 /* Workers are started together and attach one after the other: one that asks for it before its first request has the time for that. */
 int ld_store_attach(struct ld_store *store)
 {
-	int64_t end_ms = ld_clock_boot_ms() + ATTACH_BUDGET_MS, now_ms;
-	int rc = ld_enter(store, ATTACH_BUDGET_MS, &now_ms);
+	int64_t wait_ms = store->config.wait_ms, budget_ms = wait_ms > ATTACH_BUDGET_MS ? wait_ms : ATTACH_BUDGET_MS, now_ms;
+	int rc = ld_enter_within(store, &budget_ms, &now_ms);
 	MDB_txn *txn;
 
 	if (rc != 0)
 		return rc;
-	rc = ld_read_begin(store, end_ms - now_ms > store->config.wait_ms ? end_ms - now_ms : store->config.wait_ms, &txn);
+	rc = ld_read_begin(store, budget_ms > wait_ms ? budget_ms : wait_ms, &txn);
 	if (rc == 0)
 		ld_env_read_end(&store->env, txn);
 	ld_leave(store);

@@ -31,7 +31,8 @@
 #include "crypto/hash.h"
 #include "shm/role.h"
 
-enum { DRAIN_MS = 50, CHECK_EVERY_MS = 1000, RETRY_MS = 100 };
+/* FIRST_MS: workers that are started together attach one after the other, and the first call of each has the time for it, once. */
+enum { DRAIN_MS = 50, CHECK_EVERY_MS = 1000, RETRY_MS = 100, FIRST_MS = 500 };
 
 uint64_t ld_store_tag(const char *tenant, const char *space)
 {
@@ -162,6 +163,7 @@ static int attach_slowly(struct ld_store *store, int64_t budget_ms)
 	ld_reason_set(LARDER_REASON_ATTACH);
 	if (ld_process_lock(&store->lock, budget_ms) == 0) {
 		rc = attach_locked(store, now_ms + budget_ms, &problems);
+		atomic_store(&store->tried_by, ld_process_generation());
 		ld_process_unlock(&store->lock);
 	}
 	ld_problems_free(&problems);
@@ -233,10 +235,14 @@ int ld_enter(struct ld_store *store, int64_t budget_ms, int64_t *ret_now_ms)
 
 int ld_enter_within(struct ld_store *store, int64_t *budget_ms, int64_t *ret_now_ms)
 {
+	uint64_t process = ld_process_generation();
 	/* The clock costs too much to be read for those who have nothing to wait for. */
-	int64_t began_ms = atomic_load_explicit(&store->here, memory_order_relaxed) == ld_process_generation() ? 0 : ld_clock_boot_ms();
-	int rc = ld_enter(store, *budget_ms, ret_now_ms);
+	int64_t began_ms = atomic_load_explicit(&store->here, memory_order_relaxed) == process ? 0 : ld_clock_boot_ms();
+	int rc;
 
+	if (began_ms != 0 && *budget_ms == store->config.wait_ms && *budget_ms < FIRST_MS && atomic_load(&store->tried_by) != process)
+		*budget_ms = FIRST_MS;
+	rc = ld_enter(store, *budget_ms, ret_now_ms);
 	if (rc == 0 && began_ms != 0)
 		*budget_ms -= *ret_now_ms - began_ms < *budget_ms ? *ret_now_ms - began_ms : *budget_ms;
 	return rc;

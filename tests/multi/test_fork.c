@@ -359,7 +359,7 @@ static void test_without_threads_an_agent_works(void **state)
 
 /* ---- many at once ---- */
 
-enum { CROWD = 32 };
+enum { CROWD = 32, FEW = 8 };
 static struct team_barrier *starting;
 
 static void attach_with_the_others(void *arg)
@@ -370,23 +370,36 @@ static void attach_with_the_others(void *arg)
 	expect_number(1, 1);
 }
 
+static void call_with_the_others(void *arg)
+{
+	(void)arg;
+	team_meet(starting, FEW);
+	expect_number(1, 1);
+}
+
 /* Though none of them has its turn within the time that a call may take. */
-static void test_workers_that_are_started_together(void **state)
+static void start_together(void (*fn)(void *), unsigned count)
 {
 	pid_t pids[CROWD];
 
-	(void)state;
 	dir = team_directory();
 	cache = team_open(dir, "SIZE=16M", "WORKERS=64", "TENANTS=16", "TTL=1h", "WRITE_WAIT_MS=1ms", NULL);
 	tenant = team_tenant(cache, "family");
 	starting = team_share(sizeof(*starting));
 	set_number(1, 1);
-	for (unsigned i = 0; i < CROWD; i++)
-		pids[i] = team_start(attach_with_the_others, NULL);
-	for (unsigned i = 0; i < CROWD; i++)
+	for (unsigned i = 0; i < count; i++)
+		pids[i] = team_start(fn, NULL);
+	for (unsigned i = 0; i < count; i++)
 		team_join(pids[i]);
 	team_unshare(starting, sizeof(*starting));
 	end();
+}
+
+static void test_workers_that_are_started_together(void **state)
+{
+	(void)state;
+	start_together(attach_with_the_others, CROWD);
+	start_together(call_with_the_others, FEW);
 }
 
 /* ---- root ---- */
