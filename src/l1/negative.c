@@ -175,6 +175,7 @@ static int look(struct ld_store *store, struct look *ret_look)
 	return rc;
 }
 
+/* LARDER_E_CORRUPT is of the tree: a row that has gone bad since the snapshot is for the next look to see. */
 static int change_row(struct ld_write *write, const struct look *look)
 {
 	struct ld_negative row;
@@ -182,7 +183,7 @@ static int change_row(struct ld_write *write, const struct look *look)
 
 	if (rc == LARDER_E_CORRUPT && look->malformed)
 		return write_row(write, &look->right);
-	if (rc == 0 && look->malformed)
+	if (rc == LARDER_E_CORRUPT || (rc == 0 && look->malformed))
 		return LARDER_E_BUSY;
 	row.entries = ld_mend_count(row.entries, look->was.entries, look->right.entries);
 	row.bytes = ld_mend_count(row.bytes, look->was.bytes, look->right.bytes);
@@ -220,10 +221,9 @@ int ld_negative_check(struct ld_store *store, int repair, int *ret_mended)
 	rc = after = look(store, &found);
 	for (int i = 0; i < LD_MEND_TRIES && after == 1 && repair; i++) {
 		LD_POINT(check_counted);
-		(void)put_right(store, &found);
-		after = look(store, &found);
+		after = put_right(store, &found) == LARDER_E_CORRUPT ? LARDER_E_CORRUPT : look(store, &found);
 	}
 	*ret_mended = rc == 1 && after == 0;
 	ld_leave(store);
-	return rc;
+	return after == LARDER_E_CORRUPT ? after : rc;
 }

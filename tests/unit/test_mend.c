@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the check puts right beside the writers: an account of a tenant, and the counts of the outbox. Nobody waits while it counts, what is written
- * meanwhile counts, and of two checks that have found the same one puts it right.
+ * meanwhile counts, and of two checks that have found the same one puts it right. What the segment has of an account is put right with it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -107,7 +107,61 @@ static void test_each_is_found_and_put_right(void **state)
 	assert_false(box_said(box, "store_remade"));
 }
 
+/* As a writer leaves it that is killed between its commit and the mirror: the account is right, and nobody can store anything that would correct it. */
+static void test_a_mirror_that_is_off_is_put_right(void **state)
+{
+	struct box *box = *state;
+	char path[256], setting[300];
+	FILE *file = fopen(box_path(box, "spaces.json", path), "w");
+	struct ld_tenant_row *row;
+	uint64_t bytes;
+
+	assert_non_null(file);
+	assert_true(fputs("{\"tenants\":{\"acme\":{\"quota\":\"256K\"}}}", file) > 0);
+	assert_int_equal(fclose(file), 0);
+	snprintf(setting, sizeof(setting), "SPACES_FILE=%s", path);
+	box_open(box, (const char *const[]){ setting, NULL });
+	assert_int_equal(box_set(box, "a", "value"), 0);
+	assert_int_equal(larder_delete(box->tenant, BOX_SPACE, "a", 1, NULL), 0);
+	row = ld_tenant_named(&told_store(box)->seg, "acme");
+	assert_int_equal(row->bytes, 0);
+	atomic_store(&row->bytes, 1 << 20);
+	atomic_store(&row->entries, 1);
+	assert_int_equal(box_set(box, "b", "value"), LARDER_UNAVAILABLE);
+	expect_found(box, 0, 0, NULL);
+	assert_int_equal(row->bytes, 1 << 20);
+	expect_found(box, 1, 0, NULL);
+	assert_true(row->bytes == 0 && row->entries == 0);
+	assert_int_equal(box_set(box, "b", "value"), 0);
+	/* With the account, where that is off. */
+	bytes = row->bytes;
+	damage_counts(box, ACCOUNT);
+	assert_int_equal(row->entries, 6);
+	expect_found(box, 1, 1, texts[ACCOUNT]);
+	assert_true(row->entries == 1 && row->bytes == bytes);
+}
+
 #ifdef LARDER_FAULTS
+/* The count that is off is not all: what is found when it is put right is the tree's. */
+static void test_a_tree_that_is_damaged_is_no_count(void **state)
+{
+	struct box *box = *state;
+
+	begin(box);
+	for (int damage = 0; damage < DAMAGES; damage++) {
+		damage_counts(box, (enum damage)damage);
+		box->plan->point = LD_FAULT_txn_commit;
+		box->plan->action = LD_FAULT_ERROR;
+		box->plan->error = MDB_CORRUPTED;
+		box->plan->countdown = 1;
+		box_forget_lines(box);
+		expect_found(box, 1, 1, "tree of the store damaged");
+		assert_true(box_said(box, "store_remade"));
+		assert_int_equal(told_set(box, "a", "value"), 0);
+		expect_found(box, 0, 0, NULL);
+	}
+}
+
 static void check_and_mend(void *arg)
 {
 	struct box *box = arg;
@@ -170,7 +224,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_each_is_found_and_put_right, box_begin, box_end),
+		cmocka_unit_test_setup_teardown(test_a_mirror_that_is_off_is_put_right, box_begin, box_end),
 #ifdef LARDER_FAULTS
+		cmocka_unit_test_setup_teardown(test_a_tree_that_is_damaged_is_no_count, box_begin, box_end),
 		cmocka_unit_test_setup_teardown(test_writers_go_on_while_it_counts, box_begin, box_end),
 #endif
 	};
