@@ -38,10 +38,12 @@ facts=$(LC_ALL=C awk '
 		}
 		if (out != "")
 			print "code", FILENAME ":" FNR ":" out
-	}' $sources)
+	}' $sources) || exit 99
 
 includes=$(printf '%s\n' "$facts" | sed -n 's/^include //p')
 code=$(printf '%s\n' "$facts" | sed -n 's/^code //p')
+# Where nothing was read, nothing would be found.
+[ -n "$includes" ] && [ -n "$code" ] || exit 99
 
 # judge_layer LAYER ALLOWED: of the files of this very directory, what they may not include.
 judge_layer() {
@@ -84,7 +86,7 @@ owners_out() {
 # judge_foreign HEADER OWNERS TYPES: comments may speak of a library, code may not. An owner's header that others include may not either.
 judge_foreign() {
 	printf '%s\n' "$includes" | owners_out "$2" | grep -E " (angled|quoted) $1" | sed 's/ /: includes /'
-	printf '%s\n' "$code" | owners_out "$2" | grep -E "^[^:]*:[0-9]*:.*$3"
+	printf '%s\n' "$code" | owners_out "$2" | grep -E "^[^:]*:[0-9]*:.*($3)"
 }
 
 while IFS=: read -r layer allowed; do
