@@ -176,7 +176,7 @@ static int fail(struct ld_fill *fill, int was, int rc, enum ld_lease_end *ret_en
 	if (was == LARDER_STALE || was == 0)
 		return was;
 	/* Only the end of a lease keeps others, and us, from trying again at once. */
-	ld_retry_after_set(fill->held ? fill->asked->tenant->cache->settings.number[LD_SET_FAIL_THROTTLE_MS] : 0);
+	ld_retry_after_set(fill->held && !fill->found->bypassed ? fill->asked->tenant->cache->settings.number[LD_SET_FAIL_THROTTLE_MS] : 0);
 	return without_value(fill, rc);
 }
 
