@@ -102,7 +102,7 @@ static int lacks(int count)
 
 	while (had < count && (fds[had] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) != -1)
 		had++;
-	lacking = had < count && errno != EAFNOSUPPORT;
+	lacking = had < count && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
 	while (had > 0)
 		(void)close(fds[--had]);
 	return lacking;
