@@ -243,7 +243,10 @@ int ld_negative_check(struct ld_store *store, int repair, int *ret_mended);
 /* ---- counts that the check puts right; l1/mend.c ---- */
 
 enum { LD_MEND_TRIES = 3 };
-/** Inside the gate: is what was counted in this snapshot (its mdb_txn_id()) still what the counts are off by? 0; LARDER_E_BUSY no, count again; an error. */
+/**
+ * Inside the gate: is what was counted in this snapshot (its mdb_txn_id()) still what the counts are off by? If so, leaves the note that they are put
+ * right in this transaction. 0; LARDER_E_BUSY no, count again; an error.
+ */
 int ld_mend_begin(struct ld_write *write, uint64_t snapshot);
 /** Commit if rc is 0, else abort. Returns rc, or the commit's. */
 int ld_mend_commit(struct ld_write *write, int rc);

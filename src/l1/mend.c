@@ -2,7 +2,10 @@
 /*
  * Counts put right beside the writers. Counting everything takes long, so the check does it in a snapshot, with no gate held; what it carries into the
  * gate is by how much the counts are off. That stays true meanwhile, for who changes an entry changes its counts by as much in the same transaction. It is
- * no longer true once another check has put them right: each leaves a note of its transaction, in that transaction. Called by the check alone.
+ * no longer true once another check has put them right: each leaves a note of its transaction, in that transaction. Nor is it where a count that is too
+ * low has come to its end meanwhile: nothing is taken from 0, and it is off by less from then on. So the check counts again after it has put something
+ * right, and tries LD_MEND_TRIES times. A count that is no row is written anew, if the check comes before a writer of it; else the store is set aside.
+ * Called by the check alone.
  *
  *     check A                            writers                              check B
  *     snapshot 7: off by +3                                                   snapshot 7: off by +3
