@@ -55,8 +55,21 @@ has_room() {
 # Caches of runs that are over. One that goes on has its directory locked, by this shell and whatever it has started.
 remove_old() {
 	for old in "/dev/shm/larder-quickstart-$(id -u)"-* build/quickstart/cache-*; do
-		[ ! -d "$old" ] || flock -n "$old" rm -rf "$old"
+		# Whoever may write in /dev/shm may put a link there, and flock(1) would make a file where it leads.
+		# shellcheck disable=SC3067
+		[ -d "$old" ] && [ ! -L "$old" ] && [ -O "$old" ] && flock -n "$old" rm -rf "$old"
 	done 2> /dev/null
+}
+
+# take DIRECTORY: keep it from being removed while this shell and what it starts go on. Fails if it was removed before: a run of another clone has another
+# lock to choose its directory under.
+take() {
+	# A failing exec would end the shell.
+	{ command exec 8< "$1"; } 2> /dev/null || return
+	# Where there is no such lock, nobody removes anything.
+	flock -s 8 2> /dev/null || return 0
+	# shellcheck disable=SC3013
+	[ ! -e /proc/self/fd/8 ] || [ /proc/self/fd/8 -ef "$1" ]
 }
 
 make_directory() {
@@ -69,7 +82,12 @@ make_directory() {
 
 # One run at a time sets up, builds, and chooses its directory. Where there is no flock(1), old directories stay.
 mkdir -p build/quickstart && exec 9> build/quickstart/lock || exit 1
-flock 9 2> /dev/null
+if command -v flock > /dev/null; then
+	flock -n 9 || {
+		setup_say 'another quickstart is building here: waiting for it'
+		flock 9
+	}
+fi
 
 # shellcheck disable=SC2086
 setup_packages $setup_build_packages || exit 1
@@ -99,8 +117,13 @@ LARDER_SECRET_FILE=${LARDER_SECRET_FILE:-$PWD/build/quickstart/secret}
 make_secret "$LARDER_SECRET_FILE" || exit 1
 if [ -z "${LARDER_DIR:-}" ]; then
 	remove_old
-	LARDER_DIR=$(make_directory) && exec 8< "$LARDER_DIR" || exit 1
-	flock 8 2> /dev/null
+	LARDER_DIR=$(make_directory) || exit 1
+	until take "$LARDER_DIR"; do
+		LARDER_DIR=$(make_directory) || exit 1
+	done
+elif [ -d "$LARDER_DIR" ]; then
+	# It may be one of an earlier run. If it is gone by now it is made again.
+	take "$LARDER_DIR"
 fi
 exec 9>&-
 export LARDER_DIR LARDER_SECRET_FILE

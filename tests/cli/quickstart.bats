@@ -29,9 +29,15 @@ setup() {
 	unset_settings
 	unset TRACE
 	made=
+	background_pids=
 }
 
 teardown() {
+	# What a test that failed has left: the run ends with the replay that it waits for.
+	for pid in $background_pids; do
+		pkill -KILL -P "$pid" || :
+		kill -KILL "$pid" 2> /dev/null || :
+	done
 	# shellcheck disable=SC2086
 	rm -rf "$tree" $made
 }
@@ -41,6 +47,7 @@ start() {
 	mkfifo "$tree/$1"
 	FIFO=$tree/$1 L2=off PATH=$tree/bin:$PATH sh "$tree/tools/quickstart.sh" > "$tree/out.$1" 2>&1 3>&- &
 	eval "pid_$1=$!"
+	background_pids="$background_pids $!"
 	until [ -f "$tree/$1.at" ]; do
 		kill -0 "$!" || return 1
 		sleep 0.05
@@ -91,6 +98,16 @@ finish() {
 	grep -q "exit code 4.*$at" "$tree/out.a"
 }
 
+@test 'a link among old directories is not followed' {
+	ln -s "$tree/elsewhere" "/dev/shm/larder-quickstart-test-$$-$BATS_TEST_NUMBER-link" || skip 'no /dev/shm'
+	made="/dev/shm/larder-quickstart-test-$$-$BATS_TEST_NUMBER-link"
+	mkdir "$tree/elsewhere"
+	start a
+	finish a 0
+	[ -L "${made%% *}" ]
+	[ -d "$tree/elsewhere" ]
+}
+
 @test 'a directory that was named is used, and stays' {
 	mkdir "$tree/named"
 	LARDER_DIR=$tree/named start a
@@ -100,4 +117,13 @@ finish() {
 	start b
 	finish b 0
 	[ -f "$tree/named/mark" ]
+	# One that an earlier run has left, named: in use, it stays, too.
+	b=$at
+	LARDER_DIR=$b start c
+	[ "$at" = "$b" ]
+	unset LARDER_DIR
+	start d
+	[ -f "$b/mark" ]
+	finish d 0
+	finish c 0
 }
