@@ -412,9 +412,11 @@ int ld_second_tells(const larder *cache, const struct larder_call *call)
  * have no order in L2 among themselves, nor after what the teller has on its way. On this host nothing is wrong with that: each of them has raised the key's
  * barrier, and what L2 has from before it is not given out. Other hosts may see an older value until it ends there.
  *
+ *   a set is on its way                           the teller sends nothing of the key until it is answered: ld_drain_beside(). Where there is no room to
+ *                                                 say so, it goes all the same, without an order.
  *   a set is given up, L2 carries it out later    the store may take the next set of the key, which the teller may not send before: ld_drain_beside().
  *   a delete is given up                          carried out after a newer set it leaves nothing there: a miss, and no older value.
- *   killed before sending                         the teller waits for nothing.
+ *   killed before the answer                      the teller waits until the request's time is over, sent or not.
  */
 static int write_id(unsigned char id[LD_L2_WRITE_ID])
 {
@@ -443,15 +445,22 @@ int ld_second_put(const struct ld_asked *asked, const struct ld_put *put)
 		.stale_ms = put->stale_ms, .error_ms = put->error_ms, .created_ms = ld_clock_wall_ms(), .hard_end_ms = put->hard_end_ms,
 		.flags = put->flags, .tag_count = put->tag_count };
 	unsigned char id[LD_L2_WRITE_ID];
+	struct ld_drain *drain = asked->tenant->cache->drain;
+	struct ld_beside beside;
+	enum ld_l2_outcome outcome;
 	struct ld_l2_end end;
 
 	if (put->absent)
 		return ld_second_delete(asked);
-	if (!asked->key.tell_l2 || write_id(id) != 0 || ld_drain_beside(asked->tenant->cache->drain, &asked->key, &call.until_ms) != 0)
+	if (!asked->key.tell_l2 || write_id(id) != 0)
 		return 0;
+	ld_drain_beside(drain, &asked->key, &beside);
+	call.until_ms = beside.until_ms;
 	if (put->tag_count)
 		memcpy(value.tags, put->tags, sizeof(*put->tags) * put->tag_count);
-	return ld_l2_put(asked->tenant->cache->l2, &call, &value, id, &end) == LD_L2_HIT;
+	outcome = ld_l2_put(asked->tenant->cache->l2, &call, &value, id, &end);
+	ld_drain_beside_end(drain, &asked->key, &beside, end.unanswered);
+	return outcome == LD_L2_HIT;
 }
 
 void ld_second_told(larder *cache, const struct ld_key *keys, size_t count, const struct larder_call *call)

@@ -128,16 +128,23 @@ int ld_outbox_sending(struct ld_store *store, int64_t within_ms, int64_t *ret_un
 void ld_outbox_unlock(struct ld_store *store, int quiet);
 
 /**
- * A request about this key was sent and has ended without an answer, or is about to be sent by one who has not the lock: L2 may carry it out until then, and
- * whoever has the lock sends nothing of the key before. Of the key its digest is looked at. Needs no slot in the segment.
+ * A request about this key was sent and has ended without an answer: L2 may carry it out until then, and whoever has the lock sends nothing of the key before.
+ * Of the key its digest is looked at. Needs no slot in the segment.
  * Returns 0; LARDER_E_FULL there is no room to remember it; LARDER_UNAVAILABLE there is no segment
  */
 int ld_outbox_unanswered(struct ld_store *store, const struct ld_key *key, int64_t until_ms);
+/**
+ * The same of a request that is about to be sent by one who has not the lock; to be ended when it has: answered, the claim is taken back.
+ * Returns the claim; 0 there is no room, or no segment: nobody waits for it
+ */
+uint64_t ld_outbox_claim(struct ld_store *store, const struct ld_key *key, int64_t until_ms);
+/** A claim of 0 is allowed. */
+void ld_outbox_claim_end(struct ld_store *store, const struct ld_key *key, uint64_t claim, int answered);
 /** How long nothing of this key may be sent, ms; 0 = it may. */
 int64_t ld_outbox_unanswered_left(struct ld_store *store, const struct ld_key *key);
 
 /*
- * Sleeping until something happens: read the count, look, and sleep for as long as it is what it was. In slices of 20 ms, inside the store.
+ * Sleeping until something happens: read the count, look, and sleep for as long as it is what it was. In slices of 10 ms, inside the store.
  */
 enum ld_outbox_event {
 	LD_OUTBOX_CALLS,               /* the holder of the lock was called: somebody waits for a row */

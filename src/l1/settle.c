@@ -18,7 +18,7 @@
 #include "base/futex.h"
 #include "base/process.h"
 
-enum { LOOK_FOR_OLDEST = 2000, LOCK_WAIT_MS = 1, SLICE_MS = 20 };
+enum { LOOK_FOR_OLDEST = 2000, LOCK_WAIT_MS = 1, SLICE_MS = 10 };
 
 /* ---- who sleeps until what ---- */
 
@@ -284,6 +284,19 @@ static uint64_t tag_of(const struct ld_key *key)
 	return tag;
 }
 
+/* Inside the store, or without a slot of its own where there is none. */
+static void with_segment(struct ld_store *store, void (*fn)(struct ld_seg *seg, const void *ctx), const void *ctx)
+{
+	int64_t now_ms;
+
+	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0) {
+		ld_from_outside(store, fn, ctx);
+		return;
+	}
+	fn(&store->seg, ctx);
+	ld_leave(store);
+}
+
 struct note {
 	uint64_t tag;
 	int64_t until_ms;
@@ -301,15 +314,47 @@ int ld_outbox_unanswered(struct ld_store *store, const struct ld_key *key, int64
 {
 	int rc = LARDER_UNAVAILABLE;
 	const struct note what = { tag_of(key), until_ms, &rc };
-	int64_t now_ms;
 
-	if (ld_enter(store, store->config.wait_ms, &now_ms) != 0) {
-		ld_from_outside(store, note, &what);
-		return rc;
-	}
-	note(&store->seg, &what);
-	ld_leave(store);
+	with_segment(store, note, &what);
 	return rc;
+}
+
+struct claim {
+	uint64_t tag;
+	int64_t until_ms;
+	uint64_t *claim;
+	int answered;
+};
+
+static void claim(struct ld_seg *seg, const void *ctx)
+{
+	const struct claim *claim = ctx;
+
+	*claim->claim = ld_unanswered_claim(seg->unanswered, claim->tag, claim->until_ms, ld_clock_boot_ms());
+}
+
+static void end_claim(struct ld_seg *seg, const void *ctx)
+{
+	const struct claim *claim = ctx;
+
+	(claim->answered ? ld_unanswered_take_back : ld_unanswered_keep)(seg->unanswered, claim->tag, *claim->claim);
+}
+
+uint64_t ld_outbox_claim(struct ld_store *store, const struct ld_key *key, int64_t until_ms)
+{
+	uint64_t made = 0;
+	const struct claim what = { tag_of(key), until_ms, &made, 0 };
+
+	with_segment(store, claim, &what);
+	return made;
+}
+
+void ld_outbox_claim_end(struct ld_store *store, const struct ld_key *key, uint64_t claim, int answered)
+{
+	const struct claim what = { tag_of(key), 0, &claim, answered };
+
+	if (claim)
+		with_segment(store, end_claim, &what);
 }
 
 int64_t ld_outbox_unanswered_left(struct ld_store *store, const struct ld_key *key)

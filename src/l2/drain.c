@@ -445,15 +445,17 @@ int ld_drain_wait_for(struct ld_drain *drain, const struct ld_key *keys, size_t 
 	return rc;
 }
 
-int ld_drain_beside(struct ld_drain *drain, const struct ld_key *key, int64_t *ret_until_ms)
+void ld_drain_beside(struct ld_drain *drain, const struct ld_key *key, struct ld_beside *ret_beside)
 {
 	int64_t until_ms = ld_clock_boot_ms() + ld_l2_longest_ms(drain->l2) + MARGIN_MS;
 
-	if (ld_outbox_unanswered(drain->store, key, until_ms) == LARDER_E_FULL)
-		return LARDER_E_FULL;
-	/* Without a segment nobody has an outbox. */
-	*ret_until_ms = until_ms - MARGIN_MS / 2;
-	return 0;
+	ret_beside->claim = ld_outbox_claim(drain->store, key, until_ms);
+	ret_beside->until_ms = until_ms - MARGIN_MS / 2;
+}
+
+void ld_drain_beside_end(struct ld_drain *drain, const struct ld_key *key, const struct ld_beside *beside, int unanswered)
+{
+	ld_outbox_claim_end(drain->store, key, beside->claim, !unanswered);
 }
 
 static void leave(struct ld_drain *drain)

@@ -41,12 +41,18 @@ enum ld_drain_result ld_drain_round(struct ld_drain *drain, int64_t *ret_wait_ms
  * Returns 0 told; LARDER_E_BUSY one is pending still, and will be told later
  */
 int ld_drain_wait_for(struct ld_drain *drain, const struct ld_key *keys, size_t count, int64_t budget_ms);
+/** A request beside the outbox. */
+struct ld_beside {
+	int64_t until_ms;                  /* boot clock, for struct ld_l2_call: nothing of it may be sent later */
+	uint64_t claim;                    /* 0: nobody waits for it */
+};
 /**
- * This key is told from elsewhere, now, by one who has no outbox: the teller sends nothing of it before that request's time is over. *ret_until_ms: boot clock,
- * for struct ld_l2_call: nothing of it may be sent later.
- * Returns 0; LARDER_E_FULL that cannot be seen to: do not send
+ * This key is told from elsewhere, now, by one who has no outbox: the teller sends nothing of it before that request has been answered, or its time is over.
+ * Where there is no room to say so the teller does not know, and the two have no order.
  */
-int ld_drain_beside(struct ld_drain *drain, const struct ld_key *key, int64_t *ret_until_ms);
+void ld_drain_beside(struct ld_drain *drain, const struct ld_key *key, struct ld_beside *ret_beside);
+/** It is over. unanswered: of its struct ld_l2_end. */
+void ld_drain_beside_end(struct ld_drain *drain, const struct ld_key *key, const struct ld_beside *beside, int unanswered);
 /** Let others tell. Where this process has a thread it keeps the lock. */
 void ld_drain_leave(struct ld_drain *drain);
 

@@ -35,6 +35,7 @@ struct stage {
 	struct shared *shared;
 	const char *dir;
 	char url[300];
+	int is_long;                       /* who sits in the gate: open_long() */
 };
 
 /* When L2 was told what the stopped one had not. */
@@ -498,10 +499,16 @@ static void test_what_the_breaker_cut_off_is_waited_for(void **state)
 	larder_close(cache);
 }
 
+/* L2 has long to answer; nobody waits for the gate. */
+static larder *open_long(struct stage *stage)
+{
+	return team_open(stage->dir, FORM, "L2_SET_MS=60s", "WRITE_WAIT_MS=1ms", "THREADS=0", "L2_WRITE=through", stage->url, NULL);
+}
+
 static void sit_in_the_gate(void *arg)
 {
 	struct stage *stage = arg;
-	larder *cache = open_slow(stage, "THREADS=0");
+	larder *cache = stage->is_long ? open_long(stage) : open_slow(stage, "THREADS=0");
 	larder_tenant *tenant = team_tenant(cache, "acme");
 
 	set(tenant, "mine", "mine", THROUGH_MS);
@@ -529,6 +536,47 @@ static void test_what_was_told_beside_the_outbox_is_waited_for(void **state)
 	team_continue(sitter);
 	team_join(sitter);
 	expect_in_order(stage, cache, began_ms);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+static int set_beside(larder_tenant *tenant, const char *name, const char *value)
+{
+	return larder_set(tenant, "s", name, strlen(name), value, strlen(value), NULL, NULL);
+}
+
+/* Answered, nobody is kept back, however long the request could have taken, and however many were told so. */
+static void test_what_was_answered_beside_the_outbox_keeps_nobody(void **state)
+{
+	enum { BESIDE = 600 };
+	const struct larder_call call = { .size = sizeof(call), .budget_ms = SOON_MS };
+	struct stage *stage = *state;
+	larder *cache = open_long(stage);
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	int64_t began_ms = team_now_ms();
+	unsigned told = 0;
+	pid_t sitter;
+
+	stage->is_long = 1;
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	team_arm(LD_FAULT_set_row_put, LD_FAULT_STOP, 0, 1);
+	sitter = team_start(sit_in_the_gate, stage);
+	team_await_stop(sitter);
+	team_disarm();
+	for (int i = 0; i < BESIDE; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%d", i);
+		told += set_beside(tenant, name, "beside") == 0;
+	}
+	TEAM_EXPECT(told, BESIDE);
+	TEAM_EXPECT(set_beside(tenant, "k", "old"), 0);
+	TEAM_EXPECT(wrote(stage, "old"), 1);
+	team_continue(sitter);
+	team_join(sitter);
+	TEAM_EXPECT(larder_set(tenant, "s", "k", 1, "new", 3, NULL, &call), 0);
+	TEAM_EXPECT(wrote(stage, "new"), 1);
+	TEAM_CHECK(team_now_ms() - began_ms < 60000);
 	larder_tenant_close(tenant);
 	larder_close(cache);
 }
@@ -604,6 +652,7 @@ int main(int argc, char **argv)
 		STAGED(test_a_thread_gives_nothing_up),
 		STAGED(test_what_the_breaker_cut_off_is_waited_for),
 		STAGED(test_what_was_told_beside_the_outbox_is_waited_for),
+		STAGED(test_what_was_answered_beside_the_outbox_keeps_nobody),
 		STAGED(test_what_was_not_sent_keeps_nobody),
 		STAGED(test_without_room_all_wait),
 	};

@@ -16,7 +16,7 @@
 #include "shm/unanswered.h"
 
 /* Of one set, with labels of their own. */
-#define TAG(n) ((uint64_t)(n) << 40 | 5)
+#define TAG(n) ((uint64_t)(n) << 41 | 5)
 
 static int begin(void **state)
 {
@@ -86,6 +86,76 @@ static void test_a_full_set_says_so(void **state)
 	assert_int_equal(ld_unanswered_left(table, TAG(2), 1501), 1);
 }
 
+/* A claim is its request's alone: what is taken back leaves what others have noted or claimed. */
+static void test_a_claim_is_taken_back(void **state)
+{
+	struct ld_unanswered *table = *state;
+	uint64_t first, second;
+
+	first = ld_unanswered_claim(table, TAG(1), 1500, 1000);
+	assert_int_not_equal(first, 0);
+	assert_int_equal(ld_unanswered_left(table, TAG(1), 1000), 500);
+	ld_unanswered_take_back(table, TAG(1), first);
+	assert_int_equal(ld_unanswered_left(table, TAG(1), 1000), 0);
+	/* Of two to the same ms each has its own. */
+	first = ld_unanswered_claim(table, TAG(1), 1500, 1000);
+	second = ld_unanswered_claim(table, TAG(1), 1500, 1000);
+	ld_unanswered_take_back(table, TAG(1), first);
+	assert_int_equal(ld_unanswered_left(table, TAG(1), 1000), 500);
+	ld_unanswered_take_back(table, TAG(1), second);
+	assert_int_equal(ld_unanswered_left(table, TAG(1), 1000), 0);
+	/* A note of the same time, or an earlier or later one, stays, whichever came first. */
+	for (int i = -1; i <= 1; i++) {
+		first = ld_unanswered_claim(table, TAG(2), 1500, 1000);
+		assert_int_equal(ld_unanswered_note(table, TAG(2), 1500 + i, 1000), 1);
+		second = ld_unanswered_claim(table, TAG(2), 1500, 1000);
+		ld_unanswered_take_back(table, TAG(2), first);
+		ld_unanswered_take_back(table, TAG(2), second);
+		assert_int_equal(ld_unanswered_left(table, TAG(2), 1000), 500 + i);
+	}
+	/* Its time is over, and the word another one's. */
+	first = ld_unanswered_claim(table, TAG(3), 1600, 1000);
+	for (unsigned i = 0; i < LD_UNANSWERED_WAYS; i++)
+		assert_int_equal(ld_unanswered_note(table, TAG(10 + i), 3000, 1600), 1);
+	ld_unanswered_take_back(table, TAG(3), first);
+	for (unsigned i = 0; i < LD_UNANSWERED_WAYS; i++)
+		assert_int_equal(ld_unanswered_left(table, TAG(10 + i), 1600), 1400);
+	ld_unanswered_take_back(table, TAG(10), 0);
+	ld_unanswered_keep(table, TAG(10), 0);
+	assert_int_equal(ld_unanswered_left(table, TAG(10), 1600), 1400);
+}
+
+static void test_a_claim_is_kept(void **state)
+{
+	struct ld_unanswered *table = *state;
+	uint64_t claim;
+
+	/* However many of a key are given up, they need one word, to the latest time. */
+	for (unsigned i = 1; i <= 100; i++) {
+		claim = ld_unanswered_claim(table, TAG(1), 1500 + (i * 7) % 101, 1000);
+		assert_int_not_equal(claim, 0);
+		ld_unanswered_keep(table, TAG(1), claim);
+	}
+	assert_int_equal(ld_unanswered_left(table, TAG(1), 1000), 600);
+	for (unsigned i = 1; i < LD_UNANSWERED_WAYS; i++)
+		assert_int_equal(ld_unanswered_note(table, TAG(1 + i), 1500, 1000), 1);
+	assert_int_equal(ld_unanswered_note(table, TAG(100), 1500, 1000), 0);
+}
+
+/* Claims do not take the last words of a set from the teller. */
+static void test_claims_leave_room_for_notes(void **state)
+{
+	struct ld_unanswered *table = *state;
+
+	for (unsigned i = 0; i < LD_UNANSWERED_BESIDE; i++)
+		assert_int_not_equal(ld_unanswered_claim(table, TAG(1 + i), 1500, 1000), 0);
+	assert_int_equal(ld_unanswered_claim(table, TAG(100), 1500, 1000), 0);
+	for (unsigned i = LD_UNANSWERED_BESIDE; i < LD_UNANSWERED_WAYS; i++)
+		assert_int_equal(ld_unanswered_note(table, TAG(100 + i), 1500, 1000), 1);
+	for (unsigned i = 0; i < LD_UNANSWERED_BESIDE; i++)
+		assert_int_equal(ld_unanswered_left(table, TAG(1 + i), 1000), 500);
+}
+
 /* ---- several at once ---- */
 
 enum { NOTERS = 4, ROUNDS = 2000 };
@@ -130,6 +200,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_key_waits_until_its_time_is_over, begin, end),
 		cmocka_unit_test_setup_teardown(test_the_longest_time_counts, begin, end),
 		cmocka_unit_test_setup_teardown(test_a_full_set_says_so, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_claim_is_taken_back, begin, end),
+		cmocka_unit_test_setup_teardown(test_a_claim_is_kept, begin, end),
+		cmocka_unit_test_setup_teardown(test_claims_leave_room_for_notes, begin, end),
 		cmocka_unit_test_setup_teardown(test_several_at_once, begin, end),
 	};
 
