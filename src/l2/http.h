@@ -172,7 +172,7 @@ int ld_http_perform(struct ld_http *http, const struct ld_http_request *request,
  *     ld_http_hold()      take a connection of the pool, for one request
  *     ld_http_depart()    the request begins
  *     ld_http_fly()       until one of several has landed; again for the rest
- *     ld_http_release()   the connection goes back; of one that has not landed it is closed, and there is no answer
+ *     ld_http_release()   the connection goes back; of one that has not landed it is closed, and there is no answer. So is that of a write without one
  *
  * Only `landed` and `result` are for the caller. It belongs to the thread that holds it.
  */

@@ -186,6 +186,8 @@ static void begin(struct ld_http_flight *flight)
 	ld_http_receipt_init(&slot->receipt, flight->answer, body_max, request->method == LD_HTTP_HEAD, ld_clock_wall_ms());
 	slot->error[0] = '\0';
 	slot->no_socket = 0;
+	slot->write_until_ms = request->method == LD_HTTP_GET || request->method == LD_HTTP_HEAD ? 0 : flight->until_ns / 1000000;
+	ld_http_slot_limit(slot);
 	rc = ld_http_request_lay_out(slot, request, left_ms < INT32_MAX ? left_ms : INT32_MAX);
 	if (rc == CURLE_OK) {
 		CURLMcode added = curl_multi_add_handle(slot->multi, slot->easy);
@@ -244,6 +246,8 @@ static void look(struct ld_http_flight *flight, int64_t now_ns)
 	const struct ld_http_request *request = flight->request;
 
 	flight->looked_ms = now_ns / 1000000;
+	if (flight->slot->write_until_ms != 0)
+		ld_http_slot_limit(flight->slot);
 	if (request->stop && request->stop(request->stop_ctx))
 		land(flight, CURLE_ABORTED_BY_CALLBACK);
 	else if (now_ns / 1000000 > flight->until_ns / 1000000 + LATE_MS)

@@ -94,6 +94,8 @@ struct ld_http_slot {
 	unsigned watched;                      /* what libcurl waits for; written by its callback, in the thread that has the slot */
 	struct pollfd watch[LD_HTTP_WATCHES];
 	int64_t born_ms, used_ms;
+	int64_t write_until_ms;                /* boot clock: the limit of the write that it was last used for; 0 = that was a read */
+	int patience;                          /* 1: sockets have a limit of their own for what is not acknowledged */
 	int no_socket;                         /* 1: this process could not make one for the call that it is used for */
 	int multiplexed;                       /* HTTP/2: what comes in while it is idle belongs to no answer */
 	struct ld_http_receipt receipt;
@@ -138,6 +140,11 @@ void ld_http_slot_close(struct ld_http_slot *slot);
 /** In a child, of a slot of its parent's: close the copies of its descriptors, let go of the rest, free it. nowhere: a descriptor that answers nothing, or -1. */
 void ld_http_slot_abandon(struct ld_http_slot *slot, int nowhere);
 int ld_http_slot_is_connected(const struct ld_http_slot *slot);
+/**
+ * Let the kernel send nothing of a write again after its limit, should this process be killed: on the sockets that there are. Of a read: as the system has it.
+ * Again while it is on its way.
+ */
+void ld_http_slot_limit(struct ld_http_slot *slot);
 
 /* ---- one call ---- */
 

@@ -18,6 +18,13 @@
  * had said; libcurl 7.88 would take the latter for the beginning of the next answer. So one that has anything to read is closed, not used. (With
  * HTTP/2 each answer names its request, and the server may speak at any time.)
  *
+ * A write that nobody answered. What the kernel has of it, it would send again after close(), for as long as the network is away, and so after a newer write of
+ * the same key:
+ *
+ *     given up                                  the connection is broken off (RST), with all that was queued; with HTTP/2 too, where others could go on with it
+ *     killed                                    the kernel itself gives up by the write's limit: TCP_USER_TIMEOUT, set anew while the write is on its way
+ *     stopped, and killed later                 the same
+ *
  * Fork, in a thread F of the parent, and ld_http_abandon() in the child, while a thread T of the parent is in the pool:
  *
  *     T holds the lock                          the child never takes it
@@ -34,6 +41,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +63,37 @@
 
 /* ---- descriptors ---- */
 
+/* A write went out, and no final answer has come: its connection is good for nothing else. */
+static int is_undecided(const struct ld_http_slot *slot)
+{
+	return slot->write_until_ms != 0 && !slot->receipt.closed;
+}
+
+/* What is sent just before the limit may be lost and is sent again for a moment; the teller's margin is longer (l2/drain.c). */
+enum { LIMIT_SLACK_MS = 100 };
+
+/* 0 = the system's own. Sockets that are not TCP's refuse it, and send nothing again. */
+static void limit(const struct ld_http_slot *slot, int fd)
+{
+	int64_t left_ms = slot->write_until_ms == 0 ? 0 : slot->write_until_ms - ld_clock_boot_ms();
+	unsigned most_ms = slot->write_until_ms == 0 ? 0 : (unsigned)(left_ms > 0 ? left_ms < INT32_MAX / 2 ? left_ms : INT32_MAX / 2 : 0) + LIMIT_SLACK_MS;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most_ms, sizeof(most_ms));
+}
+
+void ld_http_slot_limit(struct ld_http_slot *slot)
+{
+	if (slot->write_until_ms == 0 && !slot->patience)
+		return;
+	slot->patience = slot->write_until_ms != 0;
+	for (unsigned i = 0; i < LD_HTTP_SOCKETS; i++) {
+		int fd = atomic_load(&slot->sockets[i]);
+
+		if (fd != -1)
+			limit(slot, fd);
+	}
+}
+
 /* Close-on-exec, which libcurl's own are not; one that cannot be recorded could not be closed in a child, and is refused. */
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -69,6 +109,8 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 		/* A host without IPv6 tries the other addresses. All else - no descriptors, a filter of system calls - is this process's own. */
 		slot->no_socket |= fd == -1 && errno != EAFNOSUPPORT && errno != EPROTONOSUPPORT;
 		atomic_store(&slot->sockets[i], fd);
+		if (fd != -1 && slot->write_until_ms != 0)
+			limit(slot, fd);
 		return fd;
 	}
 	return CURL_SOCKET_BAD;
@@ -77,13 +119,16 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 /* Out of the record first: a child that finds a closed number in it would close something else. */
 static int close_socket(void *ctx, curl_socket_t fd)
 {
+	const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
 	struct ld_http_slot *slot = ctx;
 
 	for (unsigned i = 0; i < LD_HTTP_SOCKETS; i++) {
 		if (atomic_load(&slot->sockets[i]) == fd)
 			atomic_store(&slot->sockets[i], -1);
 	}
-	/* Children may still hold copies, which would keep the connection open. */
+	/* Children may still hold copies, which would keep the connection open, and what is queued alive. */
+	if (is_undecided(slot))
+		(void)connect(fd, &nowhere, sizeof(nowhere));
 	(void)shutdown(fd, SHUT_RDWR);
 	return close(fd);
 }
@@ -346,6 +391,10 @@ void ld_http_give(struct ld_http *http, struct ld_http_slot *slot)
 	struct ld_http_slot *past;
 	int64_t now_ms = ld_clock_boot_ms();
 
+	if (is_undecided(slot) && ld_http_slot_is_connected(slot)) {
+		drop_slot(slot);
+		return;
+	}
 	slot->used_ms = now_ms;
 	pthread_mutex_lock(&http->lock);
 	atomic_store(&slot->busy, 0);

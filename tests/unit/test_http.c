@@ -9,9 +9,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "http.h"
 
@@ -212,6 +215,104 @@ static void test_faults_have_outcomes(void **state)
 		world_rule(world, (struct fault_answer){ .echo = 1 });
 		expect_body(world_get(world, "/next"), "GET /next ");
 	}
+}
+
+enum { UNREAD_B = 65536, KILLED_MS = 1000 };
+
+/* One that does not read: in its backlog, with little room for what it has not read. */
+static int listen_and_sleep(struct world *world, char *url, size_t room)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(at);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), little = 2048;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	(void)snprintf(url, room, "http://127.0.0.1:%d", ntohs(at.sin_port));
+	world->config.url = url;
+	world_again(world);
+	return fd;
+}
+
+/* All that comes on the next connection. Returns how it ended: 0, or an error. */
+static int read_all(int listener, size_t *ret_len)
+{
+	int fd = accept(listener, NULL, NULL), rc;
+	char some[4096];
+	ssize_t got;
+
+	assert_true(fd >= 0);
+	*ret_len = 0;
+	while ((got = recv(fd, some, sizeof(some), 0)) > 0)
+		*ret_len += (size_t)got;
+	rc = got == 0 ? 0 : errno;
+	(void)close(fd);
+	return rc;
+}
+
+/* Whoever reads after that finds the rest of a write gone, with its end: nobody carries it out later. A read does no harm. */
+static void test_nothing_is_sent_of_a_write_that_was_given_up(void **state)
+{
+	static const enum ld_http_method methods[] = { LD_HTTP_PUT, LD_HTTP_POST, LD_HTTP_DELETE };
+	static char body[UNREAD_B];
+	struct world *world = *state;
+	struct ld_http_answer *answer;
+	char url[64];
+	int listener = listen_and_sleep(world, url, sizeof(url));
+	size_t len;
+
+	memset(body, 'b', sizeof(body));
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		int has_body = methods[i] != LD_HTTP_DELETE;
+
+		answer = world_ask(world, (struct ld_http_request){ .method = methods[i], .body = has_body ? body : NULL, .body_len = has_body ? UNREAD_B : 0,
+			.limit_ms = 200 });
+		assert_string_equal(ld_http_outcome_name(answer->outcome), "timeout");
+		assert_int_equal(answer->sent, 1);
+		assert_int_equal(read_all(listener, &len), ECONNRESET);
+		assert_true(len < UNREAD_B);
+	}
+	answer = world_ask(world, (struct ld_http_request){ .limit_ms = 200 });
+	assert_string_equal(ld_http_outcome_name(answer->outcome), "timeout");
+	assert_int_equal(read_all(listener, &len), 0);
+	(void)close(listener);
+}
+
+/* A process that is killed leaves the rest of its write to the kernel, which gives it up at the write's limit. */
+static void test_nothing_is_sent_of_a_write_whose_process_was_killed(void **state)
+{
+	static char body[UNREAD_B];
+	struct world *world = *state;
+	char url[64];
+	int listener = listen_and_sleep(world, url, sizeof(url)), status;
+	struct pollfd ready = { .fd = listener, .events = POLLIN };
+	int64_t from_ms = child_now_ms();
+	size_t len;
+	pid_t pid;
+
+	memset(body, 'b', sizeof(body));
+	pid = fork();
+	if (pid == 0) {
+		struct ld_http_answer answer;
+		struct ld_http *http;
+
+		if (ld_http_new(&world->config, &http) == 0)
+			(void)ld_http_perform(http, &(struct ld_http_request){ .method = LD_HTTP_PUT, .path = "/k", .body = body, .body_len = UNREAD_B,
+				.limit_ms = KILLED_MS }, &answer);
+		_exit(1);
+	}
+	assert_int_equal(poll(&ready, 1, LIMIT_MS), 1);
+	(void)poll(NULL, 0, KILLED_MS / 4);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	/* Nobody has read, so the kernel has asked for room all the while. */
+	while (child_now_ms() - from_ms < 4 * KILLED_MS)
+		(void)poll(NULL, 0, 50);
+	assert_int_not_equal(read_all(listener, &len), 0);
+	assert_true(len < UNREAD_B);
+	(void)close(listener);
 }
 
 static void test_nobody_listens(void **state)
@@ -482,6 +583,8 @@ int main(void)
 		WITH_WORLD(test_injection_is_refused),
 		WITH_WORLD(test_bounds_of_a_request),
 		WITH_WORLD(test_faults_have_outcomes),
+		WITH_WORLD(test_nothing_is_sent_of_a_write_that_was_given_up),
+		WITH_WORLD(test_nothing_is_sent_of_a_write_whose_process_was_killed),
 		WITH_WORLD(test_nobody_listens),
 		WITH_WORLD(test_connecting_has_its_own_limit),
 		WITH_WORLD(test_statuses),
