@@ -49,6 +49,8 @@ struct ld_drain {
 	_Atomic uint64_t quiet_until_ms;   /* boot clock: until then we send nothing, for want of room to note a key; 0 = at once */
 	struct ld_outbox_place place;
 	int turn;                          /* 1: the last round was of rows that somebody waits for */
+	int left;                          /* 1: in the last round L2 did not take what it was sent */
+	int kept;                          /* 1: the last round found rows that may not be told yet, and nothing else */
 	struct ld_outbox_row rows[AT_ONCE];
 
 	struct ld_process_lock starting;   /* guards thread and thread_of */
@@ -260,14 +262,21 @@ static size_t take(struct ld_drain *drain, const struct round *round)
 	return count;
 }
 
-/* Before the next round. Whoever waits for a row does not wait for the others, which L2 does not take just now. */
+/*
+ * Before the next round. Whoever waits for a row does not wait for the others, which L2 does not take just now; but L2 is not asked without a pause. Rows that
+ * were told and could not be settled would be told again at once. Those that are kept back do not hold up what is written meanwhile.
+ */
 static int64_t wait_after(struct ld_drain *drain, struct batch *batch, int told)
 {
 	int64_t kept_ms = atomic_load(&batch->kept_ms);
 
-	if (atomic_load(&batch->left))
-		return drain->turn || !ld_outbox_is_wanted(drain->store) ? BACK_OFF_MS : 0;
-	return told ? 0 : kept_ms < BACK_OFF_MS ? kept_ms : BACK_OFF_MS;
+	drain->left = atomic_load(&batch->left);
+	drain->kept = !drain->left && !told && kept_ms > 0;
+	if (drain->left)
+		return drain->turn || !ld_outbox_is_wanted(drain->store) ? BACK_OFF_MS : BUSY_MS;
+	if (told || drain->turn)
+		return 0;
+	return kept_ms == 0 ? BACK_OFF_MS : kept_ms < TICK_MS ? kept_ms : TICK_MS;
 }
 
 static enum ld_drain_result round_locked(struct ld_drain *drain, const struct round *round, int64_t *ret_wait_ms)
@@ -275,6 +284,7 @@ static enum ld_drain_result round_locked(struct ld_drain *drain, const struct ro
 	struct batch batch = { .drain = drain, .budget_ms = round->budget_ms };
 	int told;
 
+	drain->left = drain->kept = 0;
 	if (!ld_outbox_any(drain->store)) {
 		*ret_wait_ms = TICK_MS;
 		return LD_DRAIN_EMPTY;
@@ -307,15 +317,22 @@ static enum ld_drain_result round_locked(struct ld_drain *drain, const struct ro
 	return told ? LD_DRAIN_TOLD : LD_DRAIN_BLOCKED;
 }
 
-static enum ld_drain_result do_round(struct ld_drain *drain, const struct round *round, int64_t *ret_wait_ms)
+/* What the caller of a round does about it. */
+struct after {
+	int64_t wait_ms;                   /* before the next one is any use */
+	int left, kept;                    /* as in struct ld_drain */
+};
+
+static enum ld_drain_result do_round(struct ld_drain *drain, const struct round *round, struct after *ret_after)
 {
 	enum ld_drain_result result;
 
-	if (ld_process_lock(&drain->lock, BUSY_MS) != 0) {
-		*ret_wait_ms = BUSY_MS;
+	*ret_after = (struct after){ BUSY_MS, 0, 0 };
+	if (ld_process_lock(&drain->lock, BUSY_MS) != 0)
 		return LD_DRAIN_OTHERS;
-	}
-	result = round_locked(drain, round, ret_wait_ms);
+	result = round_locked(drain, round, &ret_after->wait_ms);
+	ret_after->left = drain->left;
+	ret_after->kept = drain->kept;
 	ld_process_unlock(&drain->lock);
 	return result;
 }
@@ -323,8 +340,11 @@ static enum ld_drain_result do_round(struct ld_drain *drain, const struct round 
 enum ld_drain_result ld_drain_round(struct ld_drain *drain, int64_t *ret_wait_ms)
 {
 	const struct round round = { NULL, 0, 0 };
+	struct after after;
+	enum ld_drain_result result = do_round(drain, &round, &after);
 
-	return do_round(drain, &round, ret_wait_ms);
+	*ret_wait_ms = after.wait_ms;
+	return result;
 }
 
 /* The first that L2 has not been told of; count where it has been told of all. */
@@ -386,19 +406,26 @@ static void ask_thread(struct wait *wait, int is_new, int64_t now_ms)
 		call_thread(wait->drain);
 }
 
-/* Tell them from here, if nobody else tells. Returns how long to pause, 0 = not at all. */
-static int64_t tell(struct wait *wait, int is_new, int64_t now_ms)
+/*
+ * Tell them from here, if nobody else tells. Returns how long to pause, 0 = not at all. Whoever has nothing but rows that are kept back lets others tell theirs
+ * meanwhile; that is an end as well, and *ends is read again: he is not to be woken by himself.
+ */
+static int64_t tell(struct wait *wait, int is_new, int64_t now_ms, uint32_t *ends)
 {
 	struct round round = { wait->keys + wait->at, wait->count - wait->at, wait->end_ms - now_ms };
-	int64_t wait_ms;
+	struct after after;
 
-	switch (do_round(wait->drain, &round, &wait_ms)) {
+	switch (do_round(wait->drain, &round, &after)) {
 	case LD_DRAIN_TOLD:
 		return 0;
 	case LD_DRAIN_OTHERS:
 		ask(wait, is_new, now_ms);
 		return OTHERS_TICK_MS;
 	default:
+		if (after.kept) {
+			ld_drain_leave(wait->drain);
+			*ends = ld_outbox_count(wait->drain->store, LD_OUTBOX_ENDS);
+		}
 		return BUSY_MS;
 	}
 }
@@ -424,7 +451,7 @@ static int wait_some(struct wait *wait)
 	if (has_thread(wait->drain))
 		ask_thread(wait, wait->at != before, now_ms);
 	else
-		pause_ms = tell(wait, wait->at != before, now_ms);
+		pause_ms = tell(wait, wait->at != before, now_ms, &ends);
 	if (pause_ms == 0)
 		return 1;
 	now_ms = ld_clock_boot_ms();
@@ -476,6 +503,18 @@ void ld_drain_leave(struct ld_drain *drain)
 
 /* ---- the thread ---- */
 
+/* Whatever calls come: L2 has just not taken something, and whoever waits for a row calls all the time. To stop is another thing. */
+static void pause_deaf(struct ld_drain *drain, int64_t wait_ms)
+{
+	int64_t left_ms = wait_ms, end_ms = ld_clock_boot_ms() + wait_ms;
+	uint32_t wake;
+
+	while (left_ms > 0 && !((wake = atomic_load(&drain->wake)) & STOP)) {
+		ld_futex_wait(&drain->wake, wake, left_ms);
+		left_ms = end_ms - ld_clock_boot_ms();
+	}
+}
+
 /* Until it is time, or somebody calls: anybody of the host where we tell, this process where another one does. */
 static void rest(struct ld_drain *drain, uint32_t wake, uint32_t calls, int64_t wait_ms)
 {
@@ -493,17 +532,20 @@ static void rest(struct ld_drain *drain, uint32_t wake, uint32_t calls, int64_t 
 
 static void *run(void *ctx)
 {
+	const struct round round = { NULL, 0, 0 };
 	struct ld_drain *drain = ctx;
 
 	for (;;) {
 		uint32_t wake = atomic_load(&drain->wake), calls = ld_outbox_count(drain->store, LD_OUTBOX_CALLS);
-		int64_t wait_ms = TICK_MS;
+		struct after after;
 
 		if (wake & STOP)
 			break;
-		ld_drain_round(drain, &wait_ms);
-		if (wait_ms > 0)
-			rest(drain, wake, calls, wait_ms);
+		(void)do_round(drain, &round, &after);
+		if (after.left)
+			pause_deaf(drain, BUSY_MS);
+		if (after.wait_ms > (after.left ? BUSY_MS : 0))
+			rest(drain, wake, calls, after.wait_ms - (after.left ? BUSY_MS : 0));
 	}
 	leave(drain);
 	return NULL;
