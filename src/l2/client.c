@@ -121,15 +121,18 @@ static enum ld_l2_outcome perform(struct ld_l2 *l2, struct passage *passage, str
 		made->request.stop = ld_l2_is_futile;
 		made->request.stop_ctx = passage;
 		if (ld_http_perform(http, &made->request, answer) != 0) {
-			/* Out of memory, perhaps in the midst of it. */
-			end->unanswered = 1;
+			/* Out of memory in the midst of it, perhaps. */
+			end->unanswered |= answer->sent;
 			return LD_L2_LOCAL;
 		}
 		end->tries++;
 		end->status = answer->status;
 		outcome = ld_l2_of_answer(answer);
-		/* Done, and so not again, for what was sent before it had the same Idempotency-Key. Refused, one before it may still be under way. */
-		if (outcome == LD_L2_HIT || (outcome == LD_L2_MISS && made->request.method == LD_HTTP_DELETE))
+		/*
+		 * Done, and so not again, for what was sent before it had the same Idempotency-Key. Refused, or nothing there to delete, one before it may still
+		 * be under way.
+		 */
+		if (outcome == LD_L2_HIT)
 			end->unanswered = 0;
 		else
 			end->unanswered |= ld_l2_is_unanswered(answer);

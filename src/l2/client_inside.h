@@ -83,7 +83,10 @@ void ld_l2_make_write(struct ld_l2 *l2, const struct ld_l2_call *call, enum ld_h
 void ld_l2_add_header(struct ld_l2_made *made, const char *name, const char *value);
 
 enum ld_l2_outcome ld_l2_of_answer(const struct ld_http_answer *answer);
-/** Was something sent of which nobody says what became of it? A gateway that was itself not answered says 502 or 504. */
+/**
+ * Was something sent of which nobody says what became of it? A gateway that was itself not answered says 502 or 504, some say 500 or 503. Who gives a time
+ * with its 503 turns away what it has not begun.
+ */
 int ld_l2_is_unanswered(const struct ld_http_answer *answer);
 /** Is it worth another try? What was refused for good is not; what timed out only if nothing was sent. */
 int ld_l2_is_passing(enum ld_l2_outcome outcome, const struct ld_http_answer *answer);

@@ -135,7 +135,7 @@ enum ld_l2_outcome ld_l2_of_answer(const struct ld_http_answer *answer)
 
 int ld_l2_is_unanswered(const struct ld_http_answer *answer)
 {
-	return answer->sent && (answer->status < 200 || answer->status == 502 || answer->status == 504);
+	return answer->sent && (answer->status < 200 || (answer->status >= 500 && !(answer->status == 503 && answer->retry_after_ms >= 0)));
 }
 
 /* Worth another try? What was refused for good is not; what timed out only if nothing was sent. */

@@ -158,7 +158,7 @@ struct ld_http_answer {
  * One request, one answer. When a connection that was kept alive turns out to be closed, the request is sent again on a new one, within the same
  * limit: that is why a write carries an Idempotency-Key.
  *
- * ret_answer  on 0: filled; give it to ld_http_answer_free(). Otherwise: zeroed
+ * ret_answer  on 0: filled; give it to ld_http_answer_free(). Otherwise: zeroed, but for `sent`
  *
  * Returns   0; LARDER_E_USAGE a control character, a path, header, length or limit out of bounds: nothing was sent; LARDER_E_NOMEM;
  *           LARDER_E_BUG it belongs to another process

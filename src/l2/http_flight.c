@@ -162,7 +162,7 @@ static void land(struct ld_http_flight *flight, CURLcode rc)
 	flight->result = ld_http_conclude(flight->slot, rc, answer);
 	if (flight->result != 0) {
 		ld_http_answer_free(answer);
-		*answer = (struct ld_http_answer){ .outcome = LD_HTTP_OK };
+		*answer = (struct ld_http_answer){ .outcome = LD_HTTP_OK, .sent = answer->sent };
 		return;
 	}
 	answer->took_us = (ld_clock_boot_ns() - flight->from_ns) / 1000;

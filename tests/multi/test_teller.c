@@ -110,7 +110,7 @@ static void fill_with_stuck(struct stage *stage, larder *cache, uint32_t budget_
 	larder_tenant *tenant = team_tenant(cache, "aaa");
 	char name[16];
 
-	fault_server_rule(stage->server, "/aaa/", &(struct fault_answer){ .status = 503 }, 0);
+	fault_server_rule(stage->server, "/aaa/", &(struct fault_answer){ .status = 503, .headers = "Retry-After: 1\r\n" }, 0);
 	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
 	for (int i = 0; i < STUCK; i++) {
 		snprintf(name, sizeof(name), "n%d", i);
@@ -362,13 +362,13 @@ static void end_the_first(struct stage *stage, const struct fault_answer *answer
 		fault_server_shut(stage->server);
 }
 
-/* Set "k" to "old" until it was sent; returns when that one was begun. */
+/* Set "k" to "old" until L2 has seen it; returns a time before that one was begun: it may be seen after its caller has gone. */
 static int64_t send_old(struct stage *stage, larder *cache)
 {
 	larder_tenant *tenant = team_tenant(cache, "acme");
-	int64_t began_ms = 0;
+	int64_t began_ms = team_now_ms();
 
-	TEAM_CHECK(TEAM_POLL(SOON_MS, (began_ms = team_now_ms(), set(tenant, "k", "old", BUDGET_MS), wrote(stage, "old") > 0)));
+	TEAM_CHECK(TEAM_POLL(SOON_MS, (set(tenant, "k", "old", BUDGET_MS), wrote(stage, "old") > 0)));
 	TEAM_EXPECT(wrote(stage, "old"), 1);
 	larder_tenant_close(tenant);
 	return began_ms;
@@ -404,7 +404,7 @@ static void expect_in_order(struct stage *stage, larder *cache, int64_t began_ms
 static void test_the_next_waits_for_what_was_given_up(void **state)
 {
 	static const struct fault_answer answers[] = { { .status = 204, .hold = 1 }, { .fault = FAULT_SILENT }, { .fault = FAULT_CLOSE },
-		{ .fault = FAULT_RESET }, { .status = 502 }, { .status = 504 } };
+		{ .fault = FAULT_RESET }, { .status = 500 }, { .status = 502 }, { .status = 503 }, { .status = 504 } };
 
 	for (unsigned i = 0; i < sizeof(answers) / sizeof(*answers); i++) {
 		larder *cache;
@@ -531,8 +531,8 @@ static void test_what_was_told_beside_the_outbox_is_waited_for(void **state)
 	sitter = team_start(sit_in_the_gate, stage);
 	team_await_stop(sitter);
 	team_disarm();
-	TEAM_CHECK(TEAM_POLL(SOON_MS, (began_ms = team_now_ms(), larder_set(tenant, "s", "k", 1, "old", 3, NULL, &call) == LARDER_UNAVAILABLE &&
-	    wrote(stage, "old") > 0)));
+	began_ms = team_now_ms();
+	TEAM_CHECK(TEAM_POLL(SOON_MS, larder_set(tenant, "s", "k", 1, "old", 3, NULL, &call) == LARDER_UNAVAILABLE && wrote(stage, "old") > 0));
 	team_continue(sitter);
 	team_join(sitter);
 	expect_in_order(stage, cache, began_ms);
@@ -581,6 +581,47 @@ static void test_what_was_answered_beside_the_outbox_keeps_nobody(void **state)
 	larder_close(cache);
 }
 
+static void set_newer(void *arg)
+{
+	larder *cache = open_long(arg);
+	larder_tenant *tenant = team_tenant(cache, "acme");
+
+	set(tenant, "k", "new", 10 * SOON_MS);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+static int newest_is(larder_tenant *tenant, const char *value)
+{
+	struct larder_value found = { 0 };
+	int is = larder_get(tenant, "s", "k", 1, NULL, &found) == 0 && found.len == strlen(value) && memcmp(found.data, value, found.len) == 0;
+
+	larder_value_free(&found);
+	return is;
+}
+
+/* Whoever waits for a key that is kept back does not keep the others' rows from being told. */
+static void test_one_that_is_kept_back_lets_others_tell(void **state)
+{
+	struct stage *stage = *state;
+	larder *cache = open_long(stage);
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	pid_t waiter;
+
+	end_the_first(stage, &(struct fault_answer){ .fault = FAULT_RESET });
+	(void)send_old(stage, cache);
+	waiter = team_start(set_newer, stage);
+	TEAM_CHECK(TEAM_POLL(SOON_MS, newest_is(tenant, "new")));
+	for (int i = 0; i < 5; i++) {
+		set(tenant, "other", "other", SOON_MS);
+		TEAM_EXPECT(wrote(stage, "other"), i + 1);
+	}
+	TEAM_EXPECT(wrote(stage, "new"), 0);
+	team_kill(waiter);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
 /* Not sent, or refused: there is nothing to wait for. */
 static void test_what_was_not_sent_keeps_nobody(void **state)
 {
@@ -592,7 +633,7 @@ static void test_what_was_not_sent_keeps_nobody(void **state)
 	fault_server_stop(stage->server);
 	set(tenant, "k", "old", BUDGET_MS);
 	TEAM_EXPECT(fault_server_again(stage->server), 0);
-	end_the_first(stage, &(struct fault_answer){ .status = 503 });
+	end_the_first(stage, &(struct fault_answer){ .status = 503, .headers = "Retry-After: 1\r\n" });
 	TEAM_CHECK(TEAM_POLL(SOON_MS, (set(tenant, "k", "older", BUDGET_MS), wrote(stage, "older") > 0)));
 	set(tenant, "k", "new", SOON_MS);
 	TEAM_EXPECT(wrote(stage, "new"), 1);
@@ -653,6 +694,7 @@ int main(int argc, char **argv)
 		STAGED(test_what_the_breaker_cut_off_is_waited_for),
 		STAGED(test_what_was_told_beside_the_outbox_is_waited_for),
 		STAGED(test_what_was_answered_beside_the_outbox_keeps_nobody),
+		STAGED(test_one_that_is_kept_back_lets_others_tell),
 		STAGED(test_what_was_not_sent_keeps_nobody),
 		STAGED(test_without_room_all_wait),
 	};
