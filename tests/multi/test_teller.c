@@ -202,6 +202,44 @@ static void test_through_of_many(void **state)
 	team_join(teller);
 }
 
+enum { CALLERS = 12, CALLING_MS = 1500, PAUSE_MS = 20 };
+
+static void call_for_a_row(void *arg)
+{
+	struct stage *stage = arg;
+	larder *cache = team_open(stage->dir, FORM, "THREADS=0", "L2_WRITE=through", stage->url, NULL);
+	larder_tenant *tenant = team_tenant(cache, "aaa");
+	char name[24];
+
+	snprintf(name, sizeof(name), "w%d", (int)getpid());
+	set(tenant, name, "stuck", CALLING_MS);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+/* However many wait, and call: what L2 does not take it is not asked without a pause. One request of a round that is refused ends it, so four are the most. */
+static void test_calls_do_not_drive_the_teller(void **state)
+{
+	struct stage *stage = *state;
+	pid_t teller = team_start(tell_in_background, stage), callers[CALLERS];
+	int64_t began_ms, took_ms;
+	uint64_t requests;
+
+	TEAM_CHECK(TEAM_POLL(SOON_MS, atomic_load(&stage->shared->ready)));
+	requests = fault_server_counts(stage->server)->requests;
+	began_ms = team_now_ms();
+	for (int i = 0; i < CALLERS; i++)
+		callers[i] = team_start(call_for_a_row, stage);
+	for (int i = 0; i < CALLERS; i++)
+		team_join(callers[i]);
+	requests = fault_server_counts(stage->server)->requests - requests;
+	took_ms = team_now_ms() - began_ms;
+	print_message("# %u requests in %d ms\n", (unsigned)requests, (int)took_ms);
+	TEAM_CHECK(requests <= 4 * (uint64_t)(took_ms / PAUSE_MS + 2));
+	atomic_store(&stage->shared->leave, 1);
+	team_join(teller);
+}
+
 /* While the breaker is open nobody waits. */
 static void test_through_does_not_wait_for_an_open_breaker(void **state)
 {
@@ -682,6 +720,7 @@ int main(int argc, char **argv)
 		STAGED(test_through_waits_for_its_own_row),
 		STAGED(test_through_asks_the_teller),
 		STAGED(test_through_of_many),
+		STAGED(test_calls_do_not_drive_the_teller),
 		STAGED(test_through_does_not_wait_for_an_open_breaker),
 		STAGED(test_one_that_has_nothing_to_tell),
 		STAGED(test_one_whose_request_is_not_answered),
