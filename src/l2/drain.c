@@ -8,7 +8,8 @@
  *     |--- sent --- given up: no answer, a lost connection, the breaker, the caller's own budget ...............|
  *                   note k: nothing of it is sent, by us or a successor --------------------------------------->| the next write of k
  *
- * What was answered, refused, or never sent keeps nobody back. That L2 carries out nothing later than this time is what it all rests on.
+ * What was answered, refused, or never sent keeps nobody back. What this host's kernel still has of it goes with its connection (l2/http_pool.c). That L2 carries
+ * out nothing later than this time is what it all rests on.
  *
  *   killed after taking        nothing has happened.
  *   killed while sending       L2 may have the write or not; the row is told again, with the same Idempotency-Key, when the request's time is over.
