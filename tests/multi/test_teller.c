@@ -456,6 +456,31 @@ static void test_the_next_waits_for_what_was_given_up(void **state)
 	}
 }
 
+/* Nothing there to delete says nothing of the try before, which may be under way still. */
+static void test_a_404_does_not_answer_for_the_try_before(void **state)
+{
+	const struct larder_call call = { .size = sizeof(call), .budget_ms = THROUGH_MS };
+	struct stage *stage = *state;
+	larder *cache = team_open(stage->dir, "SIZE=8M", "WORKERS=16", "L2_CODEC=raw", "L2_TENANT_IN=path", "L2_RETRIES=1", "BREAKER_FAILURES=0",
+	    "BREAKER_ERROR_PCT=0", SLOW_LIMITS, "THREADS=0", "L2_WRITE=through", stage->url, NULL);
+	larder_tenant *tenant = team_tenant(cache, "acme");
+	int64_t began_ms = team_now_ms();
+
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .fault = FAULT_RESET }, 1);
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 404 }, 1);
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	TEAM_EXPECT(larder_delete(tenant, "s", "k", 1, &call), LARDER_MISS);
+	TEAM_EXPECT(fault_server_counts(stage->server)->requests, 2);
+	TEAM_EXPECT(pending(stage->dir), 0);
+	set(tenant, "k", "new", BUDGET_MS);
+	expect_not_yet(stage, "new", began_ms);
+	TEAM_EXPECT(larder_flush(cache, SOON_MS), 0);
+	TEAM_EXPECT(wrote(stage, "new"), 1);
+	TEAM_CHECK(team_now_ms() - began_ms >= GIVEN_UP_MS);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
 struct sender {
 	struct stage *stage;
 	int64_t began_ms;
@@ -728,6 +753,7 @@ int main(int argc, char **argv)
 		STAGED(test_one_that_was_about_to_settle),
 		STAGED(test_one_that_has_announced_a_request),
 		cmocka_unit_test(test_the_next_waits_for_what_was_given_up),
+		STAGED(test_a_404_does_not_answer_for_the_try_before),
 		STAGED(test_a_successor_waits_too),
 		STAGED(test_a_thread_gives_nothing_up),
 		STAGED(test_what_the_breaker_cut_off_is_waited_for),
