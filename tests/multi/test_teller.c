@@ -92,6 +92,24 @@ static unsigned wrote(struct stage *stage, const char *value)
 	return count;
 }
 
+/* The same write may be told again, when it could not be settled in time; by its Idempotency-Key L2 knows that it is the same. Is it one write? */
+static int is_one_write(struct stage *stage, const char *value)
+{
+	char first[64] = "", id[64];
+
+	for (unsigned back = 0; back < FAULT_LOG; back++) {
+		const struct fault_request *request = fault_server_seen(stage->server, back);
+
+		if (!request || strcmp(request->method, "PUT") != 0 || request->body_len != strlen(value) ||
+		    memcmp(request->body, value, request->body_len) != 0)
+			continue;
+		if (!fault_request_header(request, "Idempotency-Key", id, sizeof(id)) || (first[0] && strcmp(first, id) != 0))
+			return 0;
+		strcpy(first, id);
+	}
+	return first[0] != '\0';
+}
+
 static uint64_t pending(const char *dir)
 {
 	struct larder_outbox outbox = { .size = sizeof(outbox) };
@@ -128,7 +146,7 @@ static void expect_through(struct stage *stage, larder *cache)
 	set(tenant, "mine", "told", THROUGH_MS);
 	/* Whoever has waited for all rows has waited in vain, for the whole of its time. */
 	TEAM_CHECK(team_now_ms() - began_ms < THROUGH_MS / 2);
-	TEAM_EXPECT(wrote(stage, "told"), 1);
+	TEAM_CHECK(is_one_write(stage, "told"));
 	TEAM_EXPECT(pending(stage->dir), STUCK);
 	began_ms = team_now_ms();
 	TEAM_EXPECT(larder_delete(tenant, "s", "mine", 4, &(const struct larder_call){ .size = sizeof(struct larder_call), .budget_ms = THROUGH_MS }), 0);
