@@ -28,9 +28,9 @@
 
 /*
  * First and longest sleep without asking whether the holder lives: each is twice as long as the one before, for a thousand waiters that all ask every
- * two milliseconds would leave the holder no time to run; how long a hungry waiter keeps newcomers back; looks before the first sleep.
+ * two milliseconds, or every 64, would leave the holder no time to run; how long a hungry waiter keeps newcomers back; looks before the first sleep.
  */
-enum { SLICE_MS = 2, SLICE_MAX_MS = 64, STAND_BACK_MS = 3, SPINS = 60, PAUSES = 20, STOPPED_BUDGETS = 5 };
+enum { SLICE_MS = 2, SLICE_MAX_MS = 512, STAND_BACK_MS = 3, SPINS = 60, PAUSES = 20, STOPPED_BUDGETS = 5 };
 
 static void pause_briefly(void)
 {
