@@ -24,6 +24,7 @@
 
 #include <cmocka.h>
 
+#include "base/futex.h"
 #include "base/process.h"
 
 enum { SETTINGS_MAX = 40, DIRECTORIES_MAX = 256, SAID_B = 1024 };
@@ -257,16 +258,21 @@ void team_continue(pid_t pid)
 	kill(pid, SIGCONT);
 }
 
+/* Asleep, not looking now and then: a hundred that look leave little of a small machine to those who are still to come. */
 void team_meet(struct team_barrier *barrier, uint32_t parties)
 {
 	uint32_t round = atomic_load(&barrier->round);
+	int64_t end_ms = team_now_ms() + TEAM_DEADLINE_MS;
 
 	if (atomic_fetch_add(&barrier->arrived, 1) + 1 == parties) {
 		atomic_store(&barrier->arrived, 0);
 		atomic_fetch_add(&barrier->round, 1);
+		ld_futex_wake(&barrier->round, (int)parties);
 		return;
 	}
-	if (!TEAM_POLL(TEAM_DEADLINE_MS, atomic_load(&barrier->round) != round))
+	while (atomic_load(&barrier->round) == round && team_now_ms() < end_ms)
+		ld_futex_wait(&barrier->round, round, 1000);
+	if (atomic_load(&barrier->round) == round)
 		TEAM_FAIL("only %u of %u came", atomic_load(&barrier->arrived), parties);
 }
 
