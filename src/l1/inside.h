@@ -242,14 +242,21 @@ int ld_negative_check(struct ld_store *store, int repair, int *ret_mended);
 
 /* ---- counts that the check puts right; l1/mend.c ---- */
 
-enum { LD_MEND_TRIES = 3 };
+/** Counts, and what they count. ctx has what the last look saw. */
+struct ld_counting {
+	/** Count, as this transaction sees it. 0; 1 the counts are off; an error. */
+	int (*look)(struct ld_store *store, MDB_txn *txn, void *ctx);
+	/** Change them by as much. 0; LARDER_E_BUSY they are no longer what was seen: look again; an error. */
+	int (*change)(struct ld_write *write, const void *ctx);
+	void *ctx;
+};
 /**
- * Inside the gate: is what was counted in this snapshot (its mdb_txn_id()) still what the counts are off by? If so, leaves the note that they are put
- * right in this transaction. 0; LARDER_E_BUSY no, count again; an error.
+ * Inside the store, outside the gate. With repair put them right and look again, some times.
+ * Returns what the first look did; LARDER_E_CORRUPT; *ret_mended 1 they were off and are not now.
  */
-int ld_mend_begin(struct ld_write *write, uint64_t snapshot);
-/** Commit if rc is 0, else abort. Returns rc, or the commit's. */
-int ld_mend_commit(struct ld_write *write, int rc);
+int ld_mend_counts(struct ld_store *store, const struct ld_counting *counting, int repair, int *ret_mended);
+/** Under the gate, in a transaction of its own: the change, unless counts were put right after this snapshot (its mdb_txn_id()). As the change. */
+int ld_mend_after(struct ld_store *store, const struct ld_counting *counting, uint64_t snapshot);
 /** What the count is to be now, if it was `was` in the snapshot and ought to have been `right`. */
 static inline uint64_t ld_mend_count(uint64_t now, uint64_t was, uint64_t right)
 {

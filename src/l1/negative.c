@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/errors.h"
-#include "base/fault.h"
 #include "l1/choose.h"
 
 enum { MAKE_ROOM_ROUNDS = 8, BATCH_MAX = 32 };
@@ -116,7 +115,6 @@ int ld_negative_make_room(struct ld_store *store, uint64_t cost)
 /* What a snapshot said, and what it ought to have said. */
 struct look {
 	struct ld_negative was, right;
-	uint64_t snapshot;
 	int malformed;             /* the row is none: nobody can change it, nor such an entry */
 };
 
@@ -151,33 +149,21 @@ static int count_all(const struct ld_store *store, MDB_txn *txn, struct ld_negat
 	return rc == MDB_NOTFOUND ? 0 : ld_env_error(rc);
 }
 
-static int look_in(const struct ld_store *store, MDB_txn *txn, struct look *ret_look)
+static int look(struct ld_store *store, MDB_txn *txn, void *ctx)
 {
-	int rc = read_row(&store->env, txn, &ret_look->was);
+	struct look *look = ctx;
+	int rc = read_row(&store->env, txn, &look->was);
 
-	ret_look->snapshot = mdb_txn_id(txn);
-	ret_look->malformed = rc == LARDER_E_CORRUPT;
-	if (rc == 0 || ret_look->malformed)
-		rc = count_all(store, txn, &ret_look->right);
-	return rc == 0 ? ret_look->malformed || memcmp(&ret_look->was, &ret_look->right, sizeof(ret_look->was)) != 0 : rc;
-}
-
-/* Returns 1 where the row is wrong, 0, or an error. */
-static int look(struct ld_store *store, struct look *ret_look)
-{
-	MDB_txn *txn;
-	int rc = ld_read_begin(store, store->config.wait_ms, &txn);
-
-	if (rc != 0)
-		return rc;
-	rc = look_in(store, txn, ret_look);
-	ld_env_read_end(&store->env, txn);
-	return rc;
+	look->malformed = rc == LARDER_E_CORRUPT;
+	if (rc == 0 || look->malformed)
+		rc = count_all(store, txn, &look->right);
+	return rc == 0 ? look->malformed || memcmp(&look->was, &look->right, sizeof(look->was)) != 0 : rc;
 }
 
 /* LARDER_E_CORRUPT is of the tree: a row that has gone bad since the snapshot is for the next look to see. */
-static int change_row(struct ld_write *write, const struct look *look)
+static int change_row(struct ld_write *write, const void *ctx)
 {
+	const struct look *look = ctx;
 	struct ld_negative row;
 	int rc = read_row(&write->store->env, write->txn, &row);
 
@@ -190,40 +176,17 @@ static int change_row(struct ld_write *write, const struct look *look)
 	return rc == 0 ? write_row(write, &row) : rc;
 }
 
-static int put_right(struct ld_store *store, const struct look *look)
-{
-	struct ld_account accounts[LD_ACCOUNTS];
-	struct ld_write write;
-	int rc = ld_gate_in(store, store->config.wait_ms);
-
-	if (rc != 0)
-		return rc;
-	rc = ld_write_begin(&write, store, accounts);
-	if (rc == 0) {
-		rc = ld_mend_begin(&write, look->snapshot);
-		if (rc == 0)
-			rc = change_row(&write, look);
-		rc = ld_mend_commit(&write, rc);
-	}
-	ld_gate_out(store);
-	return rc;
-}
-
 int ld_negative_check(struct ld_store *store, int repair, int *ret_mended)
 {
 	struct look found;
+	const struct ld_counting counting = { look, change_row, &found };
 	int64_t now_ms;
-	int rc = ld_enter(store, store->config.wait_ms, &now_ms), after;
+	int rc = ld_enter(store, store->config.wait_ms, &now_ms);
 
 	*ret_mended = 0;
 	if (rc != 0)
 		return LARDER_E_BUSY;
-	rc = after = look(store, &found);
-	for (int i = 0; i < LD_MEND_TRIES && after == 1 && repair; i++) {
-		LD_POINT(check_counted);
-		after = put_right(store, &found) == LARDER_E_CORRUPT ? LARDER_E_CORRUPT : look(store, &found);
-	}
-	*ret_mended = rc == 1 && after == 0;
+	rc = ld_mend_counts(store, &counting, repair, ret_mended);
 	ld_leave(store);
-	return after == LARDER_E_CORRUPT ? after : rc;
+	return rc;
 }
