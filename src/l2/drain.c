@@ -17,15 +17,12 @@
  *   the row is written anew    its sequence differs: settling leaves it, and the newer write is told after ours has been answered, or after our
  *   meanwhile                  request's time is over.
  *   somebody waits for a key   its row is taken out of turn, in every other round: the others are not kept back for ever. The order of a key's writes is that
- *   (ld_drain_wait_for())      of its one row, whichever round it is in.
- *   somebody waits where a     he calls the teller, which cuts its sleep short, whichever process it is in, and gives the request its whole time; he waits for
- *   thread tells               it only for as long as he likes.
+ *   (l2/drain_wait.c)          of its one row, whichever round it is in.
  *   stopped                    another process tells when the time of our last request is over (l1/drain.c). When we go on, what we had begun to send is
  *                              not sent any more, and nothing further is.
  */
-#include "l2/drain.h"
+#include "l2/drain_inside.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,30 +32,9 @@
 #include "base/futex.h"
 #include "base/mem.h"
 #include "base/process.h"
-#include "l1/outbox.h"
 #include "shm/barrier.h"
 
-enum { AT_ONCE = 64, SENDERS = 4, AT_ONCE_B = 4 << 20, MARGIN_MS = 500, TICK_MS = 25, OTHERS_MS = 400, BACK_OFF_MS = 200, BUSY_MS = 20,
-	OTHERS_TICK_MS = 10, REMIND_MS = 50 };
-
-struct ld_drain {
-	struct ld_l2 *l2;
-	struct ld_store *store;
-	const struct ld_log *log;
-	struct ld_process_lock lock;       /* one round at a time in a process; guards what follows */
-	_Atomic uint64_t locked_by;        /* process generation that has the outbox's lock, 0 = none as far as we know */
-	_Atomic uint64_t quiet_until_ms;   /* boot clock: until then we send nothing, for want of room to note a key; 0 = at once */
-	struct ld_outbox_place place;
-	int turn;                          /* 1: the last round was of rows that somebody waits for */
-	int left;                          /* 1: in the last round L2 did not take what it was sent */
-	int kept;                          /* 1: the last round found rows that may not be told yet, and nothing else */
-	struct ld_outbox_row rows[AT_ONCE];
-
-	struct ld_process_lock starting;   /* guards thread and thread_of */
-	pthread_t thread;
-	_Atomic uint64_t thread_of;        /* process generation that has a thread, 0 = none */
-	_Atomic uint32_t wake;             /* futex word: lowest bit: stop; above it a count of calls from this process */
-};
+enum { SENDERS = 4, AT_ONCE_B = 4 << 20, MARGIN_MS = 500, TICK_MS = 25, OTHERS_MS = 400, BACK_OFF_MS = 200 };
 
 enum { STOP = 1, CALL = 2 };
 
@@ -218,7 +194,7 @@ static int settle(struct ld_drain *drain, size_t count)
 		told += drain->rows[i].outcome != LD_OUTBOX_LEFT;
 	LD_POINT(tell_settling);
 	/* What is not settled is told again: it does no harm, and there is nobody to tell. */
-	if (told > 0 && ld_outbox_settle(drain->store, drain->rows, count, BUSY_MS) != 0)
+	if (told > 0 && ld_outbox_settle(drain->store, drain->rows, count, LD_DRAIN_BUSY_MS) != 0)
 		return 0;
 	return told > 0;
 }
@@ -242,23 +218,16 @@ static int be_teller(struct ld_drain *drain, int64_t *ret_wait_ms)
 	return rc;
 }
 
-/* What a round may tell: all, or, for one who waits, only his own keys, each within his time. */
-struct round {
-	const struct ld_key *keys;         /* NULL = all */
-	size_t count;
-	int64_t budget_ms;                 /* 0 = the limits of the settings */
-};
-
-static size_t take(struct ld_drain *drain, const struct round *round)
+static size_t take(struct ld_drain *drain, const struct ld_drain_scope *scope)
 {
 	size_t count = 0;
 
-	if (round->keys || !drain->turn)
-		ld_outbox_take_these(drain->store, round->keys, round->count, drain->rows, AT_ONCE, AT_ONCE_B, &count);
-	if (round->keys)
+	if (scope->keys || !drain->turn)
+		ld_outbox_take_these(drain->store, scope->keys, scope->count, drain->rows, LD_DRAIN_AT_ONCE, AT_ONCE_B, &count);
+	if (scope->keys)
 		return count;
 	drain->turn = count > 0;
-	if (count == 0 && ld_outbox_take(drain->store, &drain->place, drain->rows, AT_ONCE, AT_ONCE_B, &count) != 0)
+	if (count == 0 && ld_outbox_take(drain->store, &drain->place, drain->rows, LD_DRAIN_AT_ONCE, AT_ONCE_B, &count) != 0)
 		count = 0;
 	return count;
 }
@@ -274,15 +243,15 @@ static int64_t wait_after(struct ld_drain *drain, struct batch *batch, int told)
 	drain->left = atomic_load(&batch->left);
 	drain->kept = !drain->left && !told && kept_ms > 0;
 	if (drain->left)
-		return drain->turn || !ld_outbox_is_wanted(drain->store) ? BACK_OFF_MS : BUSY_MS;
+		return drain->turn || !ld_outbox_is_wanted(drain->store) ? BACK_OFF_MS : LD_DRAIN_BUSY_MS;
 	if (told || drain->turn)
 		return 0;
 	return kept_ms == 0 ? BACK_OFF_MS : kept_ms < TICK_MS ? kept_ms : TICK_MS;
 }
 
-static enum ld_drain_result round_locked(struct ld_drain *drain, const struct round *round, int64_t *ret_wait_ms)
+static enum ld_drain_result round_locked(struct ld_drain *drain, const struct ld_drain_scope *scope, int64_t *ret_wait_ms)
 {
-	struct batch batch = { .drain = drain, .budget_ms = round->budget_ms };
+	struct batch batch = { .drain = drain, .budget_ms = scope->budget_ms };
 	int told;
 
 	drain->left = drain->kept = 0;
@@ -306,7 +275,7 @@ static enum ld_drain_result round_locked(struct ld_drain *drain, const struct ro
 		*ret_wait_ms = *ret_wait_ms < 1 || *ret_wait_ms > BACK_OFF_MS ? BACK_OFF_MS : *ret_wait_ms;
 		return LD_DRAIN_BLOCKED;
 	}
-	batch.count = take(drain, round);
+	batch.count = take(drain, scope);
 	if (batch.count == 0) {
 		*ret_wait_ms = TICK_MS;
 		return LD_DRAIN_EMPTY;
@@ -318,20 +287,14 @@ static enum ld_drain_result round_locked(struct ld_drain *drain, const struct ro
 	return told ? LD_DRAIN_TOLD : LD_DRAIN_BLOCKED;
 }
 
-/* What the caller of a round does about it. */
-struct after {
-	int64_t wait_ms;                   /* before the next one is any use */
-	int left, kept;                    /* as in struct ld_drain */
-};
-
-static enum ld_drain_result do_round(struct ld_drain *drain, const struct round *round, struct after *ret_after)
+enum ld_drain_result ld_drain_do_round(struct ld_drain *drain, const struct ld_drain_scope *scope, struct ld_drain_after *ret_after)
 {
 	enum ld_drain_result result;
 
-	*ret_after = (struct after){ BUSY_MS, 0, 0 };
-	if (ld_process_lock(&drain->lock, BUSY_MS) != 0)
+	*ret_after = (struct ld_drain_after){ LD_DRAIN_BUSY_MS, 0, 0 };
+	if (ld_process_lock(&drain->lock, LD_DRAIN_BUSY_MS) != 0)
 		return LD_DRAIN_OTHERS;
-	result = round_locked(drain, round, &ret_after->wait_ms);
+	result = round_locked(drain, scope, &ret_after->wait_ms);
 	ret_after->left = drain->left;
 	ret_after->kept = drain->kept;
 	ld_process_unlock(&drain->lock);
@@ -340,137 +303,12 @@ static enum ld_drain_result do_round(struct ld_drain *drain, const struct round 
 
 enum ld_drain_result ld_drain_round(struct ld_drain *drain, int64_t *ret_wait_ms)
 {
-	const struct round round = { NULL, 0, 0 };
-	struct after after;
-	enum ld_drain_result result = do_round(drain, &round, &after);
+	const struct ld_drain_scope all = { NULL, 0, 0 };
+	struct ld_drain_after after;
+	enum ld_drain_result result = ld_drain_do_round(drain, &all, &after);
 
 	*ret_wait_ms = after.wait_ms;
 	return result;
-}
-
-/* The first that L2 has not been told of; count where it has been told of all. */
-static size_t first_pending(struct ld_drain *drain, const struct ld_key *keys, size_t at, size_t count)
-{
-	while (at < count && !ld_outbox_pending(drain->store, &keys[at]))
-		at++;
-	return at;
-}
-
-/* For whoever has the lock. A few at a time: the ring of hints is small, and others wait too. */
-static void remind(struct ld_drain *drain, const struct ld_key *keys, size_t at, size_t count)
-{
-	for (size_t i = at; i < count && i - at < LD_WANTED_ROWS / 2; i++)
-		ld_outbox_want(drain->store, &keys[i]);
-}
-
-/* Will L2 surely not be told of it within this time? */
-static int is_in_vain(struct ld_drain *drain, const struct ld_key *key, int64_t left_ms)
-{
-	int64_t retry_ms;
-
-	if (ld_l2_is_open(drain->l2, &retry_ms) && (retry_ms < 0 || retry_ms > left_ms))
-		return 1;
-	return ld_outbox_unanswered_left(drain->store, key) > left_ms;
-}
-
-/* Who waits, for which keys, and until when. */
-struct wait {
-	struct ld_drain *drain;
-	const struct ld_key *keys;
-	size_t count, at;                  /* L2 has been told of those before `at` */
-	int64_t end_ms, remind_ms;
-};
-
-static void call_thread(struct ld_drain *drain)
-{
-	atomic_fetch_add(&drain->wake, CALL);
-	ld_futex_wake(&drain->wake, 1);
-}
-
-/* To whoever has the lock: hints, when there is something new to say or the last ones may be lost. */
-static void ask(struct wait *wait, int is_new, int64_t now_ms)
-{
-	if (!is_new && now_ms < wait->remind_ms)
-		return;
-	remind(wait->drain, wait->keys, wait->at, wait->count);
-	wait->remind_ms = now_ms + REMIND_MS;
-	ld_outbox_call(wait->drain->store);
-}
-
-/* The same. Our own thread tells where nobody does; where nothing comes of the hints, it looks whether the holder is dead. */
-static void ask_thread(struct wait *wait, int is_new, int64_t now_ms)
-{
-	int looks = wait->remind_ms != 0 && now_ms >= wait->remind_ms;
-
-	ask(wait, is_new, now_ms);
-	if (looks || !ld_outbox_is_held(wait->drain->store))
-		call_thread(wait->drain);
-}
-
-/*
- * Tell them from here, if nobody else tells. Returns how long to pause, 0 = not at all. Whoever has nothing but rows that are kept back lets others tell theirs
- * meanwhile; that is an end as well, and *ends is read again: he is not to be woken by himself.
- */
-static int64_t tell(struct wait *wait, int is_new, int64_t now_ms, uint32_t *ends)
-{
-	struct round round = { wait->keys + wait->at, wait->count - wait->at, wait->end_ms - now_ms };
-	struct after after;
-
-	switch (do_round(wait->drain, &round, &after)) {
-	case LD_DRAIN_TOLD:
-		return 0;
-	case LD_DRAIN_OTHERS:
-		ask(wait, is_new, now_ms);
-		return OTHERS_TICK_MS;
-	default:
-		if (after.kept) {
-			ld_drain_leave(wait->drain);
-			*ends = ld_outbox_count(wait->drain->store, LD_OUTBOX_ENDS);
-		}
-		return BUSY_MS;
-	}
-}
-
-static int has_thread(struct ld_drain *drain)
-{
-	return atomic_load_explicit(&drain->thread_of, memory_order_relaxed) == ld_process_generation();
-}
-
-/* 1 = look again; 0 told; LARDER_E_BUSY. Between look and sleep, for somebody may settle in between: the count comes first. */
-static int wait_some(struct wait *wait)
-{
-	uint32_t ends = ld_outbox_count(wait->drain->store, LD_OUTBOX_ENDS);
-	size_t before = wait->at;
-	int64_t now_ms, pause_ms = REMIND_MS;
-
-	wait->at = first_pending(wait->drain, wait->keys, wait->at, wait->count);
-	if (wait->at == wait->count)
-		return 0;
-	now_ms = ld_clock_boot_ms();
-	if (now_ms >= wait->end_ms)
-		return LARDER_E_BUSY;
-	if (has_thread(wait->drain))
-		ask_thread(wait, wait->at != before, now_ms);
-	else
-		pause_ms = tell(wait, wait->at != before, now_ms, &ends);
-	if (pause_ms == 0)
-		return 1;
-	now_ms = ld_clock_boot_ms();
-	if (now_ms >= wait->end_ms || is_in_vain(wait->drain, &wait->keys[wait->at], wait->end_ms - now_ms))
-		return LARDER_E_BUSY;
-	ld_outbox_sleep(wait->drain->store, LD_OUTBOX_ENDS, ends, pause_ms < wait->end_ms - now_ms ? pause_ms : wait->end_ms - now_ms);
-	return 1;
-}
-
-int ld_drain_wait_for(struct ld_drain *drain, const struct ld_key *keys, size_t count, int64_t budget_ms)
-{
-	struct wait wait = { .drain = drain, .keys = keys, .count = count, .end_ms = ld_clock_boot_ms() + budget_ms };
-	int rc;
-
-	while ((rc = wait_some(&wait)) > 0)
-		;
-	ld_drain_leave(drain);
-	return rc;
 }
 
 void ld_drain_beside(struct ld_drain *drain, const struct ld_key *key, struct ld_beside *ret_beside)
@@ -486,6 +324,11 @@ void ld_drain_beside_end(struct ld_drain *drain, const struct ld_key *key, const
 	ld_outbox_claim_end(drain->store, key, beside->claim, !unanswered);
 }
 
+int ld_drain_has_thread(struct ld_drain *drain)
+{
+	return atomic_load_explicit(&drain->thread_of, memory_order_relaxed) == ld_process_generation();
+}
+
 static void leave(struct ld_drain *drain)
 {
 	/* A thread of ours that is in a round leaves after it. */
@@ -498,11 +341,17 @@ static void leave(struct ld_drain *drain)
 
 void ld_drain_leave(struct ld_drain *drain)
 {
-	if (!has_thread(drain))
+	if (!ld_drain_has_thread(drain))
 		leave(drain);
 }
 
 /* ---- the thread ---- */
+
+void ld_drain_call_thread(struct ld_drain *drain)
+{
+	atomic_fetch_add(&drain->wake, CALL);
+	ld_futex_wake(&drain->wake, 1);
+}
 
 /* Whatever calls come: L2 has just not taken something, and whoever waits for a row calls all the time. To stop is another thing. */
 static void pause_deaf(struct ld_drain *drain, int64_t wait_ms)
@@ -533,20 +382,20 @@ static void rest(struct ld_drain *drain, uint32_t wake, uint32_t calls, int64_t 
 
 static void *run(void *ctx)
 {
-	const struct round round = { NULL, 0, 0 };
+	const struct ld_drain_scope all = { NULL, 0, 0 };
 	struct ld_drain *drain = ctx;
 
 	for (;;) {
 		uint32_t wake = atomic_load(&drain->wake), calls = ld_outbox_count(drain->store, LD_OUTBOX_CALLS);
-		struct after after;
+		struct ld_drain_after after;
 
 		if (wake & STOP)
 			break;
-		(void)do_round(drain, &round, &after);
+		(void)ld_drain_do_round(drain, &all, &after);
 		if (after.left)
-			pause_deaf(drain, BUSY_MS);
-		if (after.wait_ms > (after.left ? BUSY_MS : 0))
-			rest(drain, wake, calls, after.wait_ms - (after.left ? BUSY_MS : 0));
+			pause_deaf(drain, LD_DRAIN_BUSY_MS);
+		if (after.wait_ms > (after.left ? LD_DRAIN_BUSY_MS : 0))
+			rest(drain, wake, calls, after.wait_ms - (after.left ? LD_DRAIN_BUSY_MS : 0));
 	}
 	leave(drain);
 	return NULL;
@@ -556,7 +405,7 @@ void ld_drain_start(struct ld_drain *drain)
 {
 	uint64_t process = ld_process_generation();
 
-	if (atomic_load_explicit(&drain->thread_of, memory_order_relaxed) == process || ld_process_lock(&drain->starting, BUSY_MS) != 0)
+	if (atomic_load_explicit(&drain->thread_of, memory_order_relaxed) == process || ld_process_lock(&drain->starting, LD_DRAIN_BUSY_MS) != 0)
 		return;
 	if (atomic_load(&drain->thread_of) != process) {
 		atomic_store(&drain->wake, 0);
@@ -570,7 +419,7 @@ void ld_drain_free(struct ld_drain *drain)
 {
 	if (!drain)
 		return;
-	if (has_thread(drain)) {
+	if (ld_drain_has_thread(drain)) {
 		atomic_fetch_or(&drain->wake, STOP);
 		ld_futex_wake(&drain->wake, 1);
 		ld_outbox_call(drain->store);
