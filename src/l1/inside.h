@@ -118,6 +118,12 @@ static inline int64_t ld_budget(const struct ld_store *store, const struct ld_wa
 	return way && way->budget_ms > 0 ? way->budget_ms : store->config.wait_ms;
 }
 
+/** Inside the store: does this call pass it by, by its own settings or the host's switch (`larder off`)? */
+static inline int ld_is_off(const struct ld_store *store, const struct ld_way *way)
+{
+	return way->pass || atomic_load_explicit(&store->seg.h->off, memory_order_relaxed);
+}
+
 /** A read transaction inside ld_enter(). Returns as ld_env_read_begin(), damage as LARDER_UNAVAILABLE. */
 int ld_read_begin(struct ld_store *store, int64_t budget_ms, MDB_txn **ret_txn);
 

@@ -201,8 +201,7 @@ int64_t ld_store_lease_throttled(struct ld_store *store, const struct ld_key *ke
 
 	if (ld_enter(store, ld_budget(store, way), &now_ms) != 0)
 		return 0;
-	if (!way->pass && !atomic_load_explicit(&store->seg.h->off, memory_order_relaxed) &&
-	    ld_lease_look(&store->seg.leases, tag_of(key), now_ms, &view))
+	if (!ld_is_off(store, way) && ld_lease_look(&store->seg.leases, tag_of(key), now_ms, &view))
 		left_ms = view.throttled_ms;
 	ld_leave(store);
 	return left_ms;

@@ -331,7 +331,7 @@ int ld_store_put(struct ld_store *store, const struct ld_key *key, const struct 
 		ld_from_outside(store, ld_raise_barrier, key);
 		return rc;
 	}
-	if (way->pass || atomic_load_explicit(&store->seg.h->off, memory_order_relaxed)) {
+	if (ld_is_off(store, way)) {
 		ld_leave(store);
 		return remove_instead(store, key, way, put->only_new);
 	}
@@ -392,7 +392,7 @@ int ld_store_fill(struct ld_store *store, const struct ld_key *key, const struct
 
 	if (rc != 0)
 		return rc;
-	if (way->pass || atomic_load_explicit(&store->seg.h->off, memory_order_relaxed)) {
+	if (ld_is_off(store, way)) {
 		ld_leave(store);
 		ld_reason_set(LARDER_REASON_OFF);
 		return LARDER_UNAVAILABLE;

@@ -224,11 +224,6 @@ static void count(struct ld_store *store, struct ld_tenant_row *row, int result,
 		ld_tenant_count(row, stripe, LD_TC_corrupt, 1);
 }
 
-static int switched_off(const struct ld_store *store, const struct ld_way *way)
-{
-	return way->pass || atomic_load_explicit(&store->seg.h->off, memory_order_relaxed);
-}
-
 /* Damage in LMDB's own structure is for a new store; to the caller it is as a damaged entry. */
 static int hide_damage(int rc, int *damaged)
 {
@@ -315,7 +310,7 @@ int ld_store_get(struct ld_store *store, const struct ld_key *key, const struct 
 		return rc;
 	}
 	row = ld_tenant_of(store, key);
-	if (switched_off(store, way)) {
+	if (ld_is_off(store, way)) {
 		if (!(look->note & LD_NOTE_UNCOUNTED))
 			ld_tenant_count(row, ld_seg_stripe(&store->seg), LD_TC_bypassed, 1);
 		ret_found->bypassed = 1;
@@ -361,7 +356,7 @@ void ld_store_get_many(struct ld_store *store, const struct ld_key *keys, size_t
 		all_results(ret_results, count_of, rc);
 		return;
 	}
-	off = switched_off(store, way);
+	off = ld_is_off(store, way);
 	if (rc == 0 && !off && look->note & LD_NOTE_SEEN)
 		rc = see(store, &reading, &seen);
 	rc = off ? LARDER_MISS : rc;

@@ -223,7 +223,7 @@ int ld_store_touch(struct ld_store *store, const struct ld_key *key, const struc
 
 	if (rc != 0)
 		return rc;
-	if (way->pass || atomic_load_explicit(&store->seg.h->off, memory_order_relaxed)) {
+	if (ld_is_off(store, way)) {
 		ld_leave(store);
 		return LARDER_MISS;
 	}
