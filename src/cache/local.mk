@@ -3,12 +3,12 @@
 
 larder_sources += \
 	src/cache/call.c src/cache/config.c src/cache/explain.c src/cache/fill.c src/cache/fill.h src/cache/flush.c \
-	src/cache/get.c src/cache/handle.h src/cache/health.c src/cache/inspect.c src/cache/inspect_l2.c \
-	src/cache/lease.c src/cache/limit.c src/cache/loader.c src/cache/open.c src/cache/policies.c \
-	src/cache/policies.h src/cache/refresh.c src/cache/registry.c src/cache/second.c src/cache/second.h \
-	src/cache/set.c src/cache/settings.c src/cache/settings.def src/cache/settings.h src/cache/settings_value.c \
-	src/cache/spaces.c src/cache/spaces.h src/cache/spaces_table.c src/cache/spaces_table.h src/cache/stats.c \
-	src/cache/tags.c src/cache/tenant.c
+	src/cache/get.c src/cache/handle.h src/cache/health.c src/cache/inspect.c src/cache/inspect_l2.c src/cache/lease.c \
+	src/cache/limit.c src/cache/loader.c src/cache/open.c src/cache/policies.c src/cache/policies.h src/cache/refresh.c \
+	src/cache/registry.c src/cache/second.c src/cache/second.h src/cache/second_open.c src/cache/set.c \
+	src/cache/settings.c src/cache/settings.def src/cache/settings.h src/cache/settings_value.c src/cache/spaces.c \
+	src/cache/spaces.h src/cache/spaces_table.c src/cache/spaces_table.h src/cache/stats.c src/cache/tags.c \
+	src/cache/tenant.c
 
 dist_doc_DATA = src/cache/SPACES.md src/cache/spaces.example.json
 

@@ -338,6 +338,8 @@ int ld_outbox_use(struct ld_write *write);
 /** At the end of a transaction: write the counts; after its commit: the mirrors in the segment. */
 int ld_outbox_save(struct ld_write *write);
 void ld_outbox_mirror(struct ld_write *write);
+/** Inside the store: it has happened, whoever sleeps until then looks again. */
+void ld_outbox_tell_event(const struct ld_store *store, enum ld_outbox_event event);
 /** Most rows that may be pending in this store. */
 uint64_t ld_outbox_rows_max(const struct ld_seg_params *params);
 /** Go on with the walk over all rows: what is too old is given up. Outside the gate. */
