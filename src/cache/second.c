@@ -319,11 +319,12 @@ int ld_second_tells(const larder *cache, const struct larder_call *call)
 
 /*
  * Told from here, for the store takes nothing and there is no outbox: within the call's budget, at once, by whoever comes. Writes of one key that are told so
- * have no order in L2 among themselves, nor after what the teller has on its way. On this host nothing is wrong with that: each of them has raised the key's
+ * have no order in L2 among themselves, nor with a request of the teller that is sent at the same time. On this host nothing is wrong with that: each of them has raised the key's
  * barrier, and what L2 has from before it is not given out. Other hosts may see an older value until it ends there.
  *
  *   a set is on its way                           the teller sends nothing of the key until it is answered: ld_drain_beside(). Where there is no room to
  *                                                 say so, it goes all the same, without an order.
+ *   the teller has read an older row of the key   it looks at the barrier, which was raised before we came here, and does not send it: l2/drain.c.
  *   a set is given up, L2 carries it out later    the store may take the next set of the key, which the teller may not send before: ld_drain_beside().
  *   a delete is given up                          carried out after a newer set it leaves nothing there: a miss, and no older value.
  *   killed before the answer                      the teller waits until the request's time is over, sent or not.

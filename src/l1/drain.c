@@ -117,6 +117,8 @@ static int tell_row(struct looking *looking, const MDB_val *key, const MDB_val *
 	memset(to, 0, sizeof(*to));
 	memcpy(to->tenant, key->mv_data, tenant_len);
 	memcpy(to->digest, (const char *)key->mv_data + tenant_len + 1, LARDER_DIGEST_SIZE);
+	/* Before the entry is looked at: see l2/drain.c. */
+	to->barrier = atomic_load(ld_barrier_of(looking->store->seg.barriers, to->digest));
 	memcpy(to->idempotency, row.idempotency, sizeof(to->idempotency));
 	to->op = (enum ld_outbox_op)row.op;
 	to->seq = row.seq;

@@ -279,3 +279,15 @@ int64_t ld_outbox_unanswered_left(struct ld_store *store, const struct ld_key *k
 	}
 	return left_ms;
 }
+
+int ld_outbox_is_outdated(struct ld_store *store, const struct ld_outbox_row *row)
+{
+	int64_t now_ms;
+	int is = 0;
+
+	if (ld_enter(store, store->config.wait_ms, &now_ms) == 0) {
+		is = atomic_load(ld_barrier_of(store->seg.barriers, row->digest)) != row->barrier;
+		ld_leave(store);
+	}
+	return is;
+}

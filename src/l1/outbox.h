@@ -46,6 +46,7 @@ struct ld_outbox_row {
 	uint64_t seq;                  /* of the write; names this state of the row */
 	int64_t created_wall_ms;       /* when it was written */
 	int64_t enqueued_ms;           /* the same on the boot clock */
+	uint64_t barrier;              /* the key's, when the row was read */
 	/* Only of a set. */
 	void *value;                   /* allocated; ld_outbox_forget() frees it. NULL for a delete */
 	size_t len;
@@ -142,6 +143,11 @@ uint64_t ld_outbox_claim(struct ld_store *store, const struct ld_key *key, int64
 void ld_outbox_claim_end(struct ld_store *store, const struct ld_key *key, uint64_t claim, int answered);
 /** How long nothing of this key may be sent, ms; 0 = it may. */
 int64_t ld_outbox_unanswered_left(struct ld_store *store, const struct ld_key *key);
+/**
+ * After ld_outbox_sending(): has its key, or one that shares its barrier, been written beside the outbox since this row was read? 1: it may be older than what
+ * L2 has been told; take it anew. 0: no, or it cannot be seen.
+ */
+int ld_outbox_is_outdated(struct ld_store *store, const struct ld_outbox_row *row);
 
 /*
  * Sleeping until something happens: read the count, look, and sleep for as long as it is what it was. In slices of 10 ms, inside the store.

@@ -16,6 +16,8 @@
  *   killed before settling     the same.
  *   the row is written anew    its sequence differs: settling leaves it, and the newer write is told after ours has been answered, or after our
  *   meanwhile                  request's time is over.
+ *   the key is written beside  whoever does that raises the key's barrier, and then sends. We read the barrier before the row's entry, and again when our request
+ *   the outbox meanwhile       has been announced: unless it is the same, nothing is sent, and the row is read anew. What is left is what both send at once.
  *   somebody waits for a key   its row is taken out of turn, in every other round: the others are not kept back for ever. The order of a key's writes is that
  *   (l2/drain_wait.c)          of its one row, whichever round it is in.
  *   stopped                    another process tells when the time of our last request is over (l1/drain.c). When we go on, what we had begun to send is
@@ -96,21 +98,13 @@ static int64_t quiet_left(const struct ld_drain *drain)
 	return left_ms > 0 ? left_ms : 0;
 }
 
-static enum ld_outbox_outcome send(struct ld_drain *drain, const struct ld_key *key, const struct ld_outbox_row *row, int64_t budget_ms)
+static enum ld_outbox_outcome send(struct ld_drain *drain, const struct ld_key *key, const struct ld_outbox_row *row, int64_t budget_ms, int64_t until_ms)
 {
-	struct ld_l2_call call = { .key = key, .budget_ms = budget_ms };
+	/* A successor sends from until_ms on: we end before. */
+	struct ld_l2_call call = { .key = key, .budget_ms = budget_ms, .until_ms = until_ms - MARGIN_MS / 2 };
 	struct ld_l2_end end = { 0 };
 	enum ld_l2_outcome outcome;
-	int64_t until_ms;
-	int rc = ld_outbox_sending(drain->store, ld_l2_longest_ms(drain->l2) + MARGIN_MS, &until_ms);
 
-	/* Not ours any more, or not yet: the next round asks. Where the store is away for a moment we still have it. */
-	if (rc == LARDER_E_BUSY)
-		atomic_store(&drain->locked_by, 0);
-	if (rc != 0)
-		return LD_OUTBOX_LEFT;
-	/* A successor sends from until_ms on: we end before. */
-	call.until_ms = until_ms - MARGIN_MS / 2;
 	LD_POINT(tell_sending);
 	outcome = row->op == LD_OUTBOX_SET ? send_set(drain, &call, row, &end) : send_delete(drain, &call, row, &end);
 	LD_POINT(tell_sent);
@@ -143,6 +137,30 @@ static int is_kept_back(struct batch *batch, const struct ld_key *key)
 	return left_ms > 0;
 }
 
+/* The end of its request's time; 0 it is not to be sent in this round. */
+static int64_t announce(struct batch *batch, const struct ld_key *key, const struct ld_outbox_row *row)
+{
+	struct ld_drain *drain = batch->drain;
+	int64_t until_ms;
+	int rc;
+
+	if (is_kept_back(batch, key))
+		return 0;
+	rc = ld_outbox_sending(drain->store, ld_l2_longest_ms(drain->l2) + MARGIN_MS, &until_ms);
+	/* Not ours any more, or not yet: the next round asks. Where the store is away for a moment we still have it. */
+	if (rc == LARDER_E_BUSY)
+		atomic_store(&drain->locked_by, 0);
+	if (rc != 0) {
+		atomic_store(&batch->left, 1);
+		return 0;
+	}
+	if (ld_outbox_is_outdated(drain->store, row)) {
+		atomic_store(&batch->kept_ms, 1);
+		return 0;
+	}
+	return until_ms;
+}
+
 static void *send_some(void *ctx)
 {
 	struct batch *batch = ctx;
@@ -151,10 +169,11 @@ static void *send_some(void *ctx)
 	while (!atomic_load(&batch->left) && (at = atomic_fetch_add(&batch->next, 1)) < batch->count) {
 		struct ld_outbox_row *row = &batch->drain->rows[at];
 		struct ld_key key = key_of(row);
+		int64_t until_ms = announce(batch, &key, row);
 
-		if (is_kept_back(batch, &key))
+		if (until_ms == 0)
 			continue;
-		row->outcome = send(batch->drain, &key, row, batch->budget_ms);
+		row->outcome = send(batch->drain, &key, row, batch->budget_ms, until_ms);
 		if (row->outcome == LD_OUTBOX_LEFT)
 			atomic_store(&batch->left, 1);
 	}

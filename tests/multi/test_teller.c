@@ -665,6 +665,51 @@ static void test_what_was_answered_beside_the_outbox_keeps_nobody(void **state)
 	larder_close(cache);
 }
 
+/* Stopped when the request of its row has been announced. */
+static void tell_old(void *arg)
+{
+	struct stage *stage = arg;
+	larder *cache = team_open(stage->dir, FORM, "L2_SET_MS=60s", NO_EVICTOR, stage->url, NULL);
+	larder_tenant *tenant = team_tenant(cache, "acme");
+
+	set(tenant, "k", "old", 0);
+	TEAM_CHECK(TEAM_POLL(TEAM_DEADLINE_MS, atomic_load(&stage->shared->leave)));
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+/* A row that the teller read before is not sent after what was told beside the outbox. */
+static void test_what_was_told_beside_the_outbox_is_not_overtaken(void **state)
+{
+	struct stage *stage = *state;
+	larder_tenant *tenant;
+	pid_t teller, sitter;
+	larder *cache;
+
+	stage->is_long = 1;
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	team_arm(LD_FAULT_drain_sending, LD_FAULT_STOP, 0, 1);
+	teller = team_start(tell_old, stage);
+	team_await_stop(teller);
+	cache = open_long(stage);
+	tenant = team_tenant(cache, "acme");
+	team_arm(LD_FAULT_set_row_put, LD_FAULT_STOP, 0, 1);
+	sitter = team_start(sit_in_the_gate, stage);
+	team_await_stop(sitter);
+	team_disarm();
+	TEAM_EXPECT(set_beside(tenant, "k", "new"), 0);
+	TEAM_EXPECT(wrote(stage, "new"), 1);
+	team_continue(teller);
+	team_continue(sitter);
+	team_join(sitter);
+	TEAM_CHECK(TEAM_POLL(SOON_MS, pending(stage->dir) == 0));
+	TEAM_EXPECT(wrote(stage, "old"), 0);
+	atomic_store(&stage->shared->leave, 1);
+	team_join(teller);
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
 static void set_newer(void *arg)
 {
 	larder *cache = open_long(arg);
@@ -780,6 +825,7 @@ int main(int argc, char **argv)
 		STAGED(test_what_the_breaker_cut_off_is_waited_for),
 		STAGED(test_what_was_told_beside_the_outbox_is_waited_for),
 		STAGED(test_what_was_answered_beside_the_outbox_keeps_nobody),
+		STAGED(test_what_was_told_beside_the_outbox_is_not_overtaken),
 		STAGED(test_one_that_is_kept_back_lets_others_tell),
 		STAGED(test_what_was_not_sent_keeps_nobody),
 		STAGED(test_without_room_all_wait),
