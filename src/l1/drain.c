@@ -15,8 +15,8 @@
  *   D is stopped                   E finds D's process stopped and the time of its last request over, and takes the gate from D's exact number. If D has gone on
  *                                  since E looked, it is as if it had been killed: see the next row. When D goes on later it finds the gate not its own
  *                                  before its next request, and the request that it had begun is over: it has a time, on the same clock, after which
- *                                  nothing of it is sent (client.h, until_ms). What is left is the way from libcurl's look at that clock to the system call:
- *                                  stopped just there, for longer than drain_until_ms, and with a newer write of the very key told by E meanwhile, D leaves
+ *                                  nothing of it is sent (client.h, until_ms), and which is looked at when the connection stands and the request is sent next
+ *                                  (l2/http_flight.c). What is left is the way from there to the system call: stopped just there, for longer than drain_until_ms, and with a newer write of the very key told by E meanwhile, D leaves
  *                                  an older value in L2, until that ends there or the key is written again. No client can close that; some microseconds
  *                                  of each request.
  *   D's request is not answered    D gives it up, L2 may not: D notes the key, with the time that it wrote for the request, before it sends anything else of it or

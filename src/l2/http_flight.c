@@ -25,6 +25,7 @@
 #include <larder/larder.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/process.h"
 #include "crypto/locked.h"
 
@@ -201,6 +202,7 @@ static void begin(struct ld_http_flight *flight)
 
 /* ---- in the air ---- */
 
+/* The one callback that aborts a call does so when it is too late. */
 static CURLcode result_of(struct ld_http_slot *slot)
 {
 	CURLcode result = CURLE_FAILED_INIT;
@@ -210,15 +212,41 @@ static CURLcode result_of(struct ld_http_slot *slot)
 	while ((message = curl_multi_info_read(slot->multi, &queued)) != NULL)
 		if (message->msg == CURLMSG_DONE)
 			result = message->data.result;
-	return result;
+	return result == CURLE_ABORTED_BY_CALLBACK ? CURLE_OPERATION_TIMEDOUT : result;
+}
+
+/* By the boot clock, which does not stop while the host sleeps; that by which libcurl keeps its limits does. */
+static int is_too_late(const struct ld_http_slot *slot)
+{
+	return slot->write_until_ms != 0 && ld_clock_boot_ms() >= slot->write_until_ms;
+}
+
+/* libcurl calls it when it has a connection, and sends next. */
+int ld_http_slot_sends(void *ctx, char *peer_ip, char *own_ip, int peer_port, int own_port)
+{
+	const struct ld_http_slot *slot = ctx;
+
+	(void)peer_ip;
+	(void)own_ip;
+	(void)peer_port;
+	(void)own_port;
+	if (slot->write_until_ms != 0)
+		LD_POINT(http_sending);
+	return is_too_late(slot) ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 /* Let libcurl do what may be done now: flags of what a socket is ready for, or of CURL_SOCKET_TIMEOUT none. */
 static void act(struct ld_http_flight *flight, curl_socket_t fd, int flags)
 {
 	int running = 1;
-	CURLMcode rc = curl_multi_socket_action(flight->slot->multi, fd, flags, &running);
+	CURLMcode rc;
 
+	/* The rest of a long body is not sent then either. */
+	if (is_too_late(flight->slot)) {
+		land(flight, CURLE_OPERATION_TIMEDOUT);
+		return;
+	}
+	rc = curl_multi_socket_action(flight->slot->multi, fd, flags, &running);
 	if (rc != CURLM_OK)
 		land(flight, rc == CURLM_OUT_OF_MEMORY ? CURLE_OUT_OF_MEMORY : CURLE_FAILED_INIT);
 	else if (!running)

@@ -153,8 +153,9 @@ int ld_http_request_is_sound(const struct ld_http_request *request);
 /** Set all options of this call, in the slot's memory. */
 CURLcode ld_http_request_lay_out(struct ld_http_slot *slot, const struct ld_http_request *request, int64_t left_ms);
 
-/** Callback of libcurl: ctx is the slot. */
+/** Callbacks of libcurl: ctx is the slot. */
 int ld_http_slot_watch(CURL *easy, curl_socket_t fd, int what, void *ctx, void *of_fd);
+int ld_http_slot_sends(void *ctx, char *peer_ip, char *own_ip, int peer_port, int own_port);
 /** Turn libcurl's result into the answer's outcome. Returns 0 or LARDER_E_NOMEM. */
 int ld_http_conclude(const struct ld_http_slot *slot, CURLcode rc, struct ld_http_answer *answer);
 

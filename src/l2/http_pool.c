@@ -191,6 +191,7 @@ static int prepare_callbacks(struct ld_http_slot *slot)
 	return SET(CURLOPT_OPENSOCKETFUNCTION, open_socket) && SET(CURLOPT_OPENSOCKETDATA, slot) && SET(CURLOPT_CLOSESOCKETFUNCTION, close_socket) &&
 	    SET(CURLOPT_CLOSESOCKETDATA, slot) && SET(CURLOPT_HEADERFUNCTION, ld_http_receipt_header) && SET(CURLOPT_HEADERDATA, &slot->receipt) &&
 	    SET(CURLOPT_WRITEFUNCTION, ld_http_receipt_body) && SET(CURLOPT_WRITEDATA, &slot->receipt) && SET(CURLOPT_ERRORBUFFER, slot->error) &&
+	    SET(CURLOPT_PREREQFUNCTION, ld_http_slot_sends) && SET(CURLOPT_PREREQDATA, slot) &&
 	    SET(CURLOPT_URL, slot->http->base.url) && SET(CURLOPT_USERAGENT, AGENT) && SET(CURLOPT_ACCEPT_ENCODING, "gzip, deflate") &&
 	    (slot->http->base.socket[0] == '\0' || SET(CURLOPT_UNIX_SOCKET_PATH, slot->http->base.socket));
 }

@@ -93,6 +93,7 @@ static const struct {
 	[LD_FAULT_fill_admitted] = { NEVER, "asks L2: test_outbox.c kills there" },
 	[LD_FAULT_drain_taken] = { NEVER, "tells L2: test_outbox.c kills there" },
 	[LD_FAULT_tell_sending] = { NEVER, "tells L2: test_down.c kills there" },
+	[LD_FAULT_http_sending] = { NEVER, "tells L2: test_history.c kills there" },
 	[LD_FAULT_tell_sent] = { NEVER, "tells L2: test_down.c kills there" },
 	[LD_FAULT_tell_settling] = { NEVER, "tells L2: test_down.c kills there" },
 	[LD_FAULT_drain_sending] = { NEVER, "tells L2: test_outbox.c kills there" },

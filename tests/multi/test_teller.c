@@ -356,15 +356,14 @@ static void test_one_whose_request_is_not_answered(void **state)
 	replace(stage, teller);
 }
 
-/* Its request has been announced, not sent: the worst place. */
-static void test_one_that_was_about_to_send(void **state)
+/* Its request has been announced, not sent. */
+static void expect_not_sent(struct stage *stage, enum ld_fault_point point)
 {
-	struct stage *stage = *state;
 	pid_t teller;
 	int64_t began_ms;
 
 	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
-	team_arm(LD_FAULT_tell_sending, LD_FAULT_STOP, 0, 1);
+	team_arm(point, LD_FAULT_STOP, 0, 1);
 	began_ms = team_now_ms();
 	teller = team_start(tell_and_be_stopped, stage);
 	team_await_stop(teller);
@@ -372,6 +371,17 @@ static void test_one_that_was_about_to_send(void **state)
 	replace(stage, teller);
 	/* Not before its time was over. */
 	TEAM_CHECK(told_ms - began_ms >= OVER_MS);
+}
+
+static void test_one_that_was_about_to_send(void **state)
+{
+	expect_not_sent(*state, LD_FAULT_tell_sending);
+}
+
+/* With the connection made: the worst place. */
+static void test_one_that_had_a_connection(void **state)
+{
+	expect_not_sent(*state, LD_FAULT_http_sending);
 }
 
 /* It has the answer, and not settled the row: it settles nothing that is newer. */
@@ -816,6 +826,7 @@ int main(int argc, char **argv)
 		STAGED(test_one_that_has_nothing_to_tell),
 		STAGED(test_one_whose_request_is_not_answered),
 		STAGED(test_one_that_was_about_to_send),
+		STAGED(test_one_that_had_a_connection),
 		STAGED(test_one_that_was_about_to_settle),
 		STAGED(test_one_that_has_announced_a_request),
 		cmocka_unit_test(test_the_next_waits_for_what_was_given_up),
