@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/background.h"
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/fault.h"
@@ -200,7 +201,13 @@ int ld_fill_load(struct ld_fill *fill, int was, enum ld_lease_end *ret_end)
 	}
 	load.left_ms = load.left_ms < 0 ? 0 : load.left_ms;
 	count(fill, LD_TC_loads);
+	ld_background_step_out();
 	said = fill->loading->loader(&load, fill->loading->ctx);
+	if (!ld_background_step_in()) {
+		free(inside.data);
+		*ret_end = LD_LEASE_UNSTORED;
+		return was;
+	}
 	took_ms = (ld_clock_boot_ns() - began_ns + 999999) / 1000000;
 	put.load_ms = took_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)took_ms;
 	put.absent = said == LARDER_LOADED_ABSENT;

@@ -9,6 +9,7 @@
  *   a job waits for too long   its lease ends and another process refreshes; the job finds a fresh value and does nothing, or its fill is discarded.
  *   fork                       the child has the queue's memory and neither threads nor leases: it frees the jobs and starts its own. Places are written
  *                              one word at a time, so that a fork in the midst leaves a job or none in each.
+ *   exit without a close       what is queued stays so, what is under way is left off (base/background.h), but for a loader: their leases are a dead process's.
  *   close                      what is queued is let go, what is under way is waited for.
  */
 #include "cache/fill.h"
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/background.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/futex.h"
@@ -184,10 +186,13 @@ static void *run(void *ctx)
 	while (!atomic_load(&refresh->stop)) {
 		uint32_t calls = atomic_load(&refresh->calls);
 
+		if (!ld_background_begin())
+			break;
 		job = next_job(refresh, job != NULL);
 		if (job)
 			run_job(refresh, job);
-		else
+		ld_background_end();
+		if (!job)
 			ld_futex_wait(&refresh->calls, calls, TICK_MS);
 	}
 	return NULL;
@@ -198,6 +203,7 @@ static void start_one(struct ld_refresh *refresh)
 {
 	sigset_t all, before;
 
+	ld_background_prepare();
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	if (pthread_create(&refresh->threads[refresh->started], NULL, run, refresh) == 0)

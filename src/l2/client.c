@@ -14,13 +14,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/background.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/process.h"
 #include "crypto/key.h"
 #include "l2/client_inside.h"
 
-enum { LOCK_MS = 1000 };
+enum { LOCK_MS = 1000, SLICE_MS = 50 };
 
 /* ---- making ---- */
 
@@ -30,6 +31,8 @@ int ld_l2_new(const struct ld_l2_config *config, struct ld_store *store, const s
 	int rc = ld_http_config_check(&config->http, problems);
 	struct ld_l2 *l2;
 
+	if (rc == 0)
+		rc = ld_http_prepare();
 	if (rc != 0)
 		return rc;
 	l2 = ld_calloc(1, sizeof(*l2));
@@ -97,10 +100,14 @@ int64_t ld_l2_longest_ms(const struct ld_l2 *l2)
 
 static void pause_for(int64_t wait_ms)
 {
-	struct timespec left = { (time_t)(wait_ms / 1000), (long)(wait_ms % 1000) * 1000000 };
+	int64_t end_ms = ld_clock_boot_ms() + wait_ms;
 
-	while (nanosleep(&left, &left) != 0)
-		;
+	while (wait_ms > 0 && !ld_background_is_over()) {
+		struct timespec slice = { 0, (long)(wait_ms < SLICE_MS ? wait_ms : SLICE_MS) * 1000000 };
+
+		(void)nanosleep(&slice, NULL);
+		wait_ms = end_ms - ld_clock_boot_ms();
+	}
 }
 
 /* Requests until one is answered, or nothing more may be tried. The last answer is the caller's to free. */

@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/background.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/futex.h"
@@ -180,11 +181,22 @@ static void *send_some(void *ctx)
 	return NULL;
 }
 
+/* The same in a thread of its own. */
+static void *send_beside(void *ctx)
+{
+	if (ld_background_begin()) {
+		send_some(ctx);
+		ld_background_end();
+	}
+	return NULL;
+}
+
 static int start_thread(pthread_t *thread, void *(*run)(void *), void *ctx)
 {
 	sigset_t all, before;
 	int rc;
 
+	ld_background_prepare();
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = pthread_create(thread, NULL, run, ctx);
@@ -198,7 +210,7 @@ static void send_all(struct batch *batch)
 	pthread_t threads[SENDERS];
 	int started = 0;
 
-	while (started + 1 < SENDERS && (size_t)started + 1 < batch->count && start_thread(&threads[started], send_some, batch) == 0)
+	while (started + 1 < SENDERS && (size_t)started + 1 < batch->count && start_thread(&threads[started], send_beside, batch) == 0)
 		started++;
 	send_some(batch);
 	while (started > 0)
@@ -408,9 +420,10 @@ static void *run(void *ctx)
 		uint32_t wake = atomic_load(&drain->wake), calls = ld_outbox_count(drain->store, LD_OUTBOX_CALLS);
 		struct ld_drain_after after;
 
-		if (wake & STOP)
+		if (wake & STOP || !ld_background_begin())
 			break;
 		(void)ld_drain_do_round(drain, &all, &after);
+		ld_background_end();
 		if (after.left)
 			pause_deaf(drain, LD_DRAIN_BUSY_MS);
 		if (after.wait_ms > (after.left ? LD_DRAIN_BUSY_MS : 0))

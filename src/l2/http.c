@@ -34,8 +34,8 @@ static CURLcode start(void)
 #endif
 }
 
-/* Once for a process and its children, and never undone: the host program may use libcurl too. Returns 0 or LARDER_E_NOMEM. */
-static int start_once(void)
+/* Never undone: the host program may use libcurl too. */
+int ld_http_prepare(void)
 {
 	if (atomic_load(&started))
 		return 0;
@@ -133,7 +133,7 @@ int ld_http_new(const struct ld_http_config *config, struct ld_http **ret_http)
 {
 	struct ld_problems problems = { 0 };
 	struct ld_http *http;
-	int rc = start_once();
+	int rc = ld_http_prepare();
 
 	if (rc != 0)
 		return rc;

@@ -4,6 +4,7 @@
  * time and its answer inside one limit of size. It knows no codec, no breaker and no retry; those are built on it. The only user of libcurl.
  *
  *     ld_http_config_check()           once, when settings are read: every problem by its setting's name
+ *     ld_http_prepare()                in the master
  *     ld_http_new()                    in each process, after fork, at its first call
  *     ld_http_perform() ...            any number of threads
  *     ld_http_tidy() now and then      closes what was idle for too long; each call does some of it too
@@ -67,6 +68,12 @@ struct ld_http_config {
 int ld_http_config_check(const struct ld_http_config *config, struct ld_problems *problems);
 
 struct ld_http;
+
+/**
+ * Initialise libcurl and what it is built on, once for a process and its children. Best before there are threads, and before chroot() or seccomp.
+ * Returns 0 or LARDER_E_NOMEM
+ */
+int ld_http_prepare(void);
 
 /**
  * Make one for this process; nothing is connected yet. The strings are copied.

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "base/background.h"
 #include "base/clock.h"
 #include "crypto/hash.h"
 #include "shm/inflight.h"
@@ -145,6 +146,8 @@ int ld_l2_is_futile(void *ctx)
 {
 	struct passage *passage = ctx;
 
+	if (ld_background_is_over())
+		return 1;
 	if (passage->call->until_ms && ld_clock_boot_ms() >= passage->call->until_ms)
 		return 1;
 	/* A probe is the only one there is; where there is no segment nobody else learns anything. */

@@ -117,6 +117,11 @@ tests_multi_test_lease_SOURCES = tests/multi/test_lease.c $(multi_lib)
 tests_multi_test_lease_CPPFLAGS = $(multi_cppflags)
 tests_multi_test_lease_LDADD = $(fault_libs)
 
+multi_tests += tests/multi/test_exit
+tests_multi_test_exit_SOURCES = tests/multi/test_exit.c $(multi_lib) $(fault_server_lib)
+tests_multi_test_exit_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
+tests_multi_test_exit_LDADD = $(fault_libs) $(fault_server_libs)
+
 multi_tests += tests/multi/test_teller
 tests_multi_test_teller_SOURCES = tests/multi/test_teller.c $(multi_lib) $(fault_server_lib)
 tests_multi_test_teller_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
