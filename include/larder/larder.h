@@ -231,6 +231,12 @@ LARDER_API void larder_tenant_close(larder_tenant *tenant);
 
 /** This call: look only into the shared memory of this host. Accepted everywhere; without an L2 it changes nothing. */
 #define LARDER_CALL_THIS_TIER UINT32_C(1)
+/**
+ * The caller's own source has failed: a value in its error window is given as well, and treated, as one in its stale window: LARDER_STALE. For
+ * larder_get(), larder_get_into(), larder_mget() and larder_exists(), of callers that fill by leases or sets; accepted everywhere, and changes nothing
+ * else. Never beyond the error window or the hard end.
+ */
+#define LARDER_CALL_SOURCE_FAILED UINT32_C(2)
 
 /**
  * What one call may do. NULL is the default everywhere. Set size to sizeof(struct larder_call), the rest to zero.
@@ -587,9 +593,9 @@ LARDER_API LARDER_CHECK int larder_get_or_set(larder_tenant *tenant, const char 
 /**
  * For event-driven callers, after a get that found nothing fresh: may this caller fill the value?
  *
- * ret_lease  on 0: to be ended with larder_fill(), larder_fill_absent() or larder_lease_drop()
+ * ret_lease  on 0: to be ended with larder_fill(), larder_fill_absent() or larder_lease_drop(); else NULL is written there
  *
- * Returns   0 it is ours; LARDER_EXISTS a fresh value has come meanwhile: get it; LARDER_E_BUSY somebody else fills: larder_retry_after() says for how
+ * Returns   0 it is ours; LARDER_EXISTS there is a fresh value, or "not found", by now: get it; LARDER_E_BUSY somebody else fills: larder_retry_after() says for how
  *           long at most; LARDER_E_LOAD the last load failed a moment ago: larder_retry_after(); LARDER_UNAVAILABLE the cache is off; LARDER_E_NOMEM;
  *           errors of larder_get()
  * Blocks    as a get of this tier

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#define CALL_FLAGS (LARDER_CALL_THIS_TIER | LARDER_CALL_SOURCE_FAILED)
 enum { REQUEST_ID_MAX = 128, BUDGET_MAX_MS = 3600000, CALL_SIZE_MAX = 4096 };
 
 /* Printable ASCII, at most max of it: it may end up in a log line or a header. */
@@ -30,7 +31,7 @@ int ld_check_call(const struct larder_call *call)
 {
 	if (!call)
 		return 0;
-	if (call->size < sizeof(*call) || call->size > CALL_SIZE_MAX || call->flags & ~LARDER_CALL_THIS_TIER || call->budget_ms > BUDGET_MAX_MS)
+	if (call->size < sizeof(*call) || call->size > CALL_SIZE_MAX || call->flags & ~CALL_FLAGS || call->budget_ms > BUDGET_MAX_MS)
 		return LARDER_E_USAGE;
 	if (call->request_id && !is_printable(call->request_id, REQUEST_ID_MAX))
 		return LARDER_E_USAGE;

@@ -15,13 +15,14 @@ enum { MGET_AT_ONCE = LD_L2_MANY };
 
 static void tell(const struct ld_found *found, int state, int16_t source, struct larder_value *ret_value)
 {
-	int64_t left_ms = (found->error_only ? found->dead_ms : found->stale_until_ms) - found->now_ms, fresh_ms = found->fresh_until_ms - found->now_ms;
+	int64_t end_ms = found->now_ms < found->stale_until_ms ? found->stale_until_ms : found->dead_ms;
+	int64_t left_ms = end_ms - found->now_ms, fresh_ms = found->fresh_until_ms - found->now_ms;
 
 	if (found->hard_end_ms != 0) {
-		int64_t end_ms = found->hard_end_ms - found->wall_ms;
+		int64_t hard_ms = found->hard_end_ms - found->wall_ms;
 
-		left_ms = end_ms < left_ms ? end_ms : left_ms;
-		fresh_ms = end_ms < fresh_ms ? end_ms : fresh_ms;
+		left_ms = hard_ms < left_ms ? hard_ms : left_ms;
+		fresh_ms = hard_ms < fresh_ms ? hard_ms : fresh_ms;
 	}
 	ret_value->data = found->data;
 	ret_value->len = found->len;
@@ -61,9 +62,14 @@ int ld_ask(larder_tenant *tenant, const char *space, const void *name, size_t na
 	return 0;
 }
 
-static unsigned notes(const larder *cache)
+static int of_caller(const struct larder_call *call)
 {
-	return LD_NOTE_ACCESS | (cache->l2 ? LD_NOTE_SEEN | LD_NOTE_ERROR_WINDOW : 0);
+	return call && call->flags & LARDER_CALL_SOURCE_FAILED ? LD_NOTE_SOURCE_FAILED : 0;
+}
+
+static int notes(const larder *cache, const struct larder_call *call)
+{
+	return LD_NOTE_ACCESS | (cache->l2 ? LD_NOTE_SEEN | LD_NOTE_ERROR_WINDOW : 0) | of_caller(call);
 }
 
 static int64_t end_of(const struct larder_call *call, int64_t default_ms)
@@ -109,7 +115,7 @@ static int look_up(larder_tenant *tenant, const char *space, const void *name, s
 
 	if (rc != 0)
 		return rc;
-	look.note = (int)notes(tenant->cache);
+	look.note = notes(tenant->cache, call);
 	etag[0] = '\0';
 	look.etag = tenant->cache->l2 ? etag : NULL;
 	look.tags = tenant->cache->l2 ? tags : NULL;
@@ -171,13 +177,14 @@ int larder_get_or_set(larder_tenant *tenant, const char *space, const void *name
 
 int larder_exists(larder_tenant *tenant, const char *space, const void *name, size_t name_len, const struct larder_call *call)
 {
-	static const struct ld_look look = { .note = LD_NOTE_SEEN };
+	struct ld_look look = { .note = LD_NOTE_SEEN };
 	struct ld_found found = { 0 };
 	struct ld_asked asked;
 	int rc = ld_ask(tenant, space, name, name_len, call, &asked);
 
 	if (rc != 0)
 		return rc;
+	look.note |= of_caller(call);
 	rc = ld_store_get(tenant->cache->store, &asked.key, &asked.way, &look, &found);
 	return ld_second_wanted(&asked, rc, &found) ? ld_second_exists(&asked, rc) : rc;
 }
@@ -246,7 +253,7 @@ static void get_further(larder_tenant *tenant, const struct larder_item *items, 
 /* Up to MGET_AT_ONCE of the items in one snapshot; what L2 is asked for, at once. */
 static void get_some(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call, int64_t l2_budget_ms)
 {
-	const struct ld_look look = { .want_data = 1, .note = (int)notes(tenant->cache) };
+	const struct ld_look look = { .want_data = 1, .note = notes(tenant->cache, call) };
 	struct ld_key keys[MGET_AT_ONCE];
 	struct ld_found found[MGET_AT_ONCE];
 	int results[MGET_AT_ONCE];

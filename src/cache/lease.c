@@ -74,6 +74,7 @@ int larder_lease_try(larder_tenant *tenant, const char *space, const void *name,
 
 	if (!ret_lease)
 		return LARDER_E_USAGE;
+	*ret_lease = NULL;
 	rc = ld_ask(tenant, space, name, name_len, call, &asked);
 	if (rc != 0)
 		return rc;

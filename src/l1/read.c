@@ -128,14 +128,14 @@ static int is_wanted(uint32_t state, const struct ld_entry_head *head, const str
 		return 1;
 	if (head->bits & LD_ENTRY_ABSENT)
 		return 0;
-	return state == LARDER_IS_STALE || (state == LARDER_IS_ERROR_WINDOW && look->note & LD_NOTE_ERROR_WINDOW);
+	return state == LARDER_IS_STALE || (state == LARDER_IS_ERROR_WINDOW && look->note & (LD_NOTE_ERROR_WINDOW | LD_NOTE_SOURCE_FAILED));
 }
 
 /* The entry is there and wanted: what it is, and its value. As find(). */
 static int give(struct ld_store *store, MDB_txn *txn, const MDB_val *key, const struct ld_look *look, const struct ld_entry *entry, uint32_t state,
     struct ld_found *ret_found)
 {
-	int rc = 0;
+	int error_only = state == LARDER_IS_ERROR_WINDOW && !(look->note & LD_NOTE_SOURCE_FAILED), rc = 0;
 
 	/* A value that is not fresh may be refreshed: not while L2 has not been told the last write. */
 	if (state != LARDER_IS_FRESH && look->note & LD_NOTE_SEEN) {
@@ -146,12 +146,12 @@ static int give(struct ld_store *store, MDB_txn *txn, const MDB_val *key, const 
 	if (look->want_data) {
 		rc = copy_out(store, txn, look, entry, ret_found);
 		/* Perhaps nobody will be given it: how long it is does not matter yet. */
-		if (rc == LARDER_E_SPACE && state == LARDER_IS_ERROR_WINDOW)
+		if (rc == LARDER_E_SPACE && error_only)
 			return LARDER_MISS;
 		if (rc != 0)
 			return rc;
 	}
-	ret_found->error_only = state == LARDER_IS_ERROR_WINDOW;
+	ret_found->error_only = error_only;
 	if (state != LARDER_IS_FRESH || look->note & LD_NOTE_EARLY)
 		tell_kept(look, entry, ret_found);
 	return state == LARDER_IS_FRESH ? 0 : LARDER_STALE;

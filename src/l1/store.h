@@ -116,9 +116,10 @@ struct ld_found {
  * note: LD_NOTE_ACCESS in the access sketch; LD_NOTE_SEEN what a fill needs, at the price of a second look where nothing fresh was found, and with
  * LD_NOTE_EARLY where something was, too; LD_NOTE_UNCOUNTED in no counter of gets;
  * LD_NOTE_ERROR_WINDOW a value in its error window is wanted too (LARDER_STALE, with found->error_only), where it is LARDER_MISS otherwise, as is one that
- * the caller's buffer is too small for. It is counted as a miss either way.
+ * the caller's buffer is too small for. It is counted as a miss either way;
+ * LD_NOTE_SOURCE_FAILED a value in its error window is found, and counted, as any stale one: whoever asks has seen its source fail.
  */
-enum { LD_NOTE_ACCESS = 1, LD_NOTE_SEEN = 2, LD_NOTE_ERROR_WINDOW = 4, LD_NOTE_UNCOUNTED = 8, LD_NOTE_EARLY = 16 };
+enum { LD_NOTE_ACCESS = 1, LD_NOTE_SEEN = 2, LD_NOTE_ERROR_WINDOW = 4, LD_NOTE_UNCOUNTED = 8, LD_NOTE_EARLY = 16, LD_NOTE_SOURCE_FAILED = 32 };
 /** Most tags of an entry. A tag is a keyed hash (cache/tags.c), the same on all hosts that have the secret. */
 enum { LD_TAGS_MAX = LARDER_ENTRY_TAGS_MAX };
 /** buffer NULL: allocate. want_data 0: times only. */

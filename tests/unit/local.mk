@@ -313,6 +313,14 @@ tests_unit_test_fill_l2_fails_fault_SOURCES = tests/unit/test_fill_l2_fails.c $(
 tests_unit_test_fill_l2_fails_fault_CPPFLAGS = $(http_fault_cppflags)
 tests_unit_test_fill_l2_fails_fault_LDADD = $(fault_libs) $(fault_server_libs)
 
+unit_tests += tests/unit/test_source_failed tests/unit/test_source_failed-fault
+tests_unit_test_source_failed_SOURCES = tests/unit/test_source_failed.c $(fault_server_lib)
+tests_unit_test_source_failed_CPPFLAGS = $(http_cppflags)
+tests_unit_test_source_failed_LDADD = $(LDADD) $(fault_server_libs)
+tests_unit_test_source_failed_fault_SOURCES = tests/unit/test_source_failed.c $(fault_server_lib)
+tests_unit_test_source_failed_fault_CPPFLAGS = $(http_fault_cppflags)
+tests_unit_test_source_failed_fault_LDADD = $(fault_libs) $(fault_server_libs)
+
 unit_tests += tests/unit/test_fill tests/unit/test_fill-fault
 tests_unit_test_fill_fault_SOURCES = tests/unit/test_fill.c
 tests_unit_test_fill_fault_CPPFLAGS = $(fault_cppflags)

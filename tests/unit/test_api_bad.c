@@ -133,7 +133,7 @@ static void test_calls(void **state)
 		all_give(box, BOX_SPACE, "a", 1, &bad, LARDER_E_USAGE);
 	}
 	bad = good;
-	bad.flags = 2;
+	bad.flags = 4;
 	all_give(box, BOX_SPACE, "a", 1, &bad, LARDER_E_USAGE);
 	assert_int_equal(larder_clear_space(box->tenant, BOX_SPACE, &bad), LARDER_E_USAGE);
 	assert_int_equal(larder_clear_tenant(box->tenant, &bad), LARDER_E_USAGE);
@@ -147,7 +147,7 @@ static void test_calls(void **state)
 		bad.subkey = i == 5 ? long_key : wrong[i];
 		all_give(box, BOX_SPACE, "a", 1, &bad, LARDER_E_USAGE);
 	}
-	good.flags = LARDER_CALL_THIS_TIER;
+	good.flags = LARDER_CALL_THIS_TIER | LARDER_CALL_SOURCE_FAILED;
 	good.budget_ms = 1000;
 	good.request_id = id;
 	good.subkey = key;
