@@ -242,8 +242,9 @@ LARDER_API void larder_tenant_close(larder_tenant *tenant);
  * What one call may do. NULL is the default everywhere. Set size to sizeof(struct larder_call), the rest to zero.
  *
  * budget_ms  longest time the call may wait for other processes; 0 = LARDER_WRITE_WAIT_MS
- * request_id borrowed for the call; NULL, or up to 128 printable characters that go with every log line of the call
- * subkey     borrowed for the call; NULL, or the caller's own sub-key (a user), up to 64 printable characters
+ * request_id borrowed for the call; NULL, or 1 to 128 printable ASCII characters without blanks, which go with every log line of the call
+ * subkey     borrowed for the call; NULL, or the caller's own sub-key (a user): 1 to 64 printable ASCII characters without blanks. Give a hash of
+ *            anything else. What does not fit, "" too, is LARDER_E_USAGE, as with request_id
  */
 struct larder_call {
 	size_t size;
@@ -474,7 +475,7 @@ LARDER_API LARDER_CHECK int larder_flush(larder *cache, uint32_t budget_ms);
  *
  * Two calls that race for the last of one limit may lose what they took from the other; that lets through less than it might.
  *
- * subkey    borrowed for the call; NULL for call->subkey, if there is one; up to 64 printable characters
+ * subkey    borrowed for the call; NULL for call->subkey, if there is one; 1 to 64 printable ASCII characters without blanks: give a hash of anything else
  * cost      1 or more: how much this request counts
  * call      NULL, or how to run
  * ret_retry_after_ms NULL, or where to write on LARDER_E_LIMIT: milliseconds after which the same call may do; -1 if it never will, for the

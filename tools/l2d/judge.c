@@ -56,7 +56,7 @@ static void judge_message(struct l2d_request *request)
 	if (headers->content_length && l2d_parse_number(headers->content_length, UINT64_MAX / 2, &request->announced) < 0)
 		refuse(request, 400, "LARDER_E_USAGE", "Content-Length is no number");
 	if (headers->idempotency_key && !l2d_is_token(headers->idempotency_key))
-		refuse(request, 400, "LARDER_E_USAGE", "an Idempotency-Key is 1 to 128 printable characters");
+		refuse(request, 400, "LARDER_E_USAGE", "an Idempotency-Key is 1 to 128 printable ASCII characters without blanks and quotes");
 	/* Passed on to the log, so what cannot be is dropped. */
 	if (headers->request_id && !l2d_is_token(headers->request_id))
 		request->headers.request_id = NULL;
