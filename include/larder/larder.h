@@ -384,8 +384,8 @@ LARDER_API LARDER_CHECK int larder_set(larder_tenant *tenant, const char *space,
     const void *data, size_t len, const struct larder_store *store, const struct larder_call *call);
 
 /**
- * Remember that there is no such thing: gets return LARDER_ABSENT until the policy's negative TTL, or store->ttl_ms, ends.
- * Returns and blocks as larder_set().
+ * Remember that there is no such thing: gets return LARDER_ABSENT until the policy's negative TTL, or store->ttl_ms, ends. On this host alone: L2 is told
+ * a delete of the name, and gives other hosts nothing. Returns and blocks as larder_set().
  */
 LARDER_API LARDER_CHECK int larder_set_absent(larder_tenant *tenant, const char *space, const void *name, size_t name_len,
     const struct larder_store *store, const struct larder_call *call);
@@ -611,7 +611,7 @@ LARDER_API LARDER_CHECK int larder_lease_try(larder_tenant *tenant, const char *
  */
 LARDER_API LARDER_CHECK int larder_fill(larder_lease *lease, const void *data, size_t len, const struct larder_store *store,
     const struct larder_call *call);
-/** The same for "there is no such thing". */
+/** The same for "there is no such thing", as larder_set_absent(). */
 LARDER_API LARDER_CHECK int larder_fill_absent(larder_lease *lease, const struct larder_store *store, const struct larder_call *call);
 /** Keep it for lease_ms more, at most ten minutes. Returns 0; LARDER_MISS it is over, and another one may fill; LARDER_E_USAGE. */
 LARDER_API LARDER_CHECK int larder_lease_renew(larder_lease *lease, uint32_t lease_ms);
