@@ -265,15 +265,15 @@ enum larder_source {
 /**
  * A value that was found.
  *
- * data      the bytes; never NULL, also for len 0. Owned by the caller: larder_value_free(). From larder_get_into() it is
- *           the caller's own buffer and nothing is to be freed.
+ * data      the bytes; not NULL, also for len 0. Owned by the caller: larder_value_free(). From larder_get_into() it is
+ *           the caller's own buffer and nothing is to be freed. After LARDER_ABSENT there is no value: NULL, and len 0
  * age_ms    since it was stored
  * fresh_ms  until its TTL ends; < 0 when stale
  * left_ms   until it is served no more (end of the stale window or the hard end, whichever is first). For a value that is given only because its source
  *           failed: the end of its error window instead
  * hard_end_ms wall clock, milliseconds since 1970; 0 = none
  * flags     what larder_set() was given
- * state     LARDER_OK or LARDER_STALE
+ * state     LARDER_OK, LARDER_STALE or LARDER_ABSENT, as the call returned it
  */
 struct larder_value {
 	void *data;

@@ -25,7 +25,8 @@ static void tell(const struct ld_found *found, int state, int16_t source, struct
 		fresh_ms = hard_ms < fresh_ms ? hard_ms : fresh_ms;
 	}
 	ret_value->data = found->data;
-	ret_value->len = found->len;
+	/* What was looked at before "not found" came may have had a length. */
+	ret_value->len = found->data ? found->len : 0;
 	ret_value->age_ms = found->now_ms - found->created_ms;
 	ret_value->fresh_ms = fresh_ms;
 	ret_value->left_ms = left_ms;

@@ -87,6 +87,8 @@ static int gives(struct source *source, const char *name, const char *text, int 
 		assert_int_equal(value.state, rc);
 		larder_value_free(&value);
 	}
+	if (rc == LARDER_ABSENT)
+		assert_true(!value.data && value.len == 0 && value.state == LARDER_ABSENT);
 	return rc;
 }
 
