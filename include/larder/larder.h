@@ -11,13 +11,17 @@
  *     master:  larder_close()
  *
  * A handle made before fork works in every child with no further call. A child that dies, or exits without closing, costs
- * nothing but its slot, which the next process takes over.
+ * nothing but its slot, which the next process takes over. exit() has the library's threads leave off first, which takes at most two seconds; it does not
+ * wait for a loader on one of them.
  *
  * Results: 0 done, > 0 another normal outcome (stale, miss, ...), < 0 an error; enum larder_result has them all. Output
  * parameters are written only where the comment of a call says so. Times are milliseconds, sizes are bytes.
  *
  * Unless a comment says otherwise, a call may be made from any thread of any process, at any time between open and close,
- * but not from a signal handler. Nothing here starts a signal handler, prints, or ends the process.
+ * but not from a signal handler. Nothing here starts a signal handler, prints, or ends the process. A call needs 64 KiB of stack. A thread must leave a call
+ * by its return: cancelled (pthread_cancel) inside it, or left by longjmp() or a C++ exception out of a loader, it leaves held what the call has, the
+ * host's writer gate among it, until the process ends. Descriptors that were opened in here are not the program's to close: a daemon closes what it
+ * has inherited before larder_open().
  */
 #ifndef LARDER_LARDER_H
 #define LARDER_LARDER_H
@@ -229,7 +233,10 @@ LARDER_API void larder_close(larder *cache);
 LARDER_API LARDER_CHECK int larder_tenant_open(larder *cache, const char *tenant, larder_tenant **ret_tenant);
 LARDER_API void larder_tenant_close(larder_tenant *tenant);
 
-/** This call: look only into the shared memory of this host. Accepted everywhere; without an L2 it changes nothing. */
+/**
+ * This call: only the shared memory of this host. Accepted everywhere; without an L2 it changes nothing. A look does not ask L2. What is written, filled,
+ * loaded or deleted is not told to L2: what that has, though it be older, is found again by a later call without the flag, when nothing is here.
+ */
 #define LARDER_CALL_THIS_TIER UINT32_C(1)
 /**
  * The caller's own source has failed: a value in its error window is given as well, and treated, as one in its stale window: LARDER_STALE. For
@@ -241,7 +248,7 @@ LARDER_API void larder_tenant_close(larder_tenant *tenant);
 /**
  * What one call may do. NULL is the default everywhere. Set size to sizeof(struct larder_call), the rest to zero.
  *
- * budget_ms  longest time the call may wait for other processes; 0 = LARDER_WRITE_WAIT_MS
+ * budget_ms  longest time the call may wait for other processes, at most 3,600,000; 0 = LARDER_WRITE_WAIT_MS
  * request_id borrowed for the call; NULL, or 1 to 128 printable ASCII characters without blanks, which go with every log line of the call
  * subkey     borrowed for the call; NULL, or the caller's own sub-key (a user): 1 to 64 printable ASCII characters without blanks. Give a hash of
  *            anything else. What does not fit, "" too, is LARDER_E_USAGE, as with request_id

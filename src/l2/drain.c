@@ -37,7 +37,7 @@
 #include "base/process.h"
 #include "shm/barrier.h"
 
-enum { SENDERS = 4, AT_ONCE_B = 4 << 20, MARGIN_MS = 500, TICK_MS = 25, OTHERS_MS = 400, BACK_OFF_MS = 200 };
+enum { SENDERS = 4, AT_ONCE_B = 4 << 20, MARGIN_MS = 500, TICK_MS = 25, OTHERS_MS = 400, BACK_OFF_MS = 200, SPARE_MAX_MS = 30000 };
 
 enum { STOP = 1, CALL = 2 };
 
@@ -99,6 +99,20 @@ static int64_t quiet_left(const struct ld_drain *drain)
 	return left_ms > 0 ? left_ms : 0;
 }
 
+/* 429 or 503 with Retry-After: so long only what somebody waits for is told. */
+static void spare(struct ld_drain *drain, const struct ld_l2_end *end)
+{
+	int64_t wait_ms = end->retry_after_ms < SPARE_MAX_MS ? end->retry_after_ms : SPARE_MAX_MS;
+
+	if (wait_ms > 0 && (end->status == 429 || end->status == 503))
+		ld_seq_raise(&drain->spare_until_ms, (uint64_t)(ld_clock_boot_ms() + wait_ms));
+}
+
+static int is_spared(const struct ld_drain *drain)
+{
+	return (int64_t)atomic_load(&drain->spare_until_ms) > ld_clock_boot_ms();
+}
+
 static enum ld_outbox_outcome send(struct ld_drain *drain, const struct ld_key *key, const struct ld_outbox_row *row, int64_t budget_ms, int64_t until_ms)
 {
 	/* A successor sends from until_ms on: we end before. */
@@ -113,8 +127,9 @@ static enum ld_outbox_outcome send(struct ld_drain *drain, const struct ld_key *
 		give_up(drain, key, until_ms);
 	if (outcome == LD_L2_HIT)
 		return LD_OUTBOX_ACKNOWLEDGED;
-	/* Who is not let in today may be tomorrow; what is malformed today is so for ever. */
-	return outcome == LD_L2_REJECTED ? LD_OUTBOX_FAILED : LD_OUTBOX_LEFT;
+	spare(drain, &end);
+	/* Who is not let in, or sent elsewhere, today may not be tomorrow; what is malformed today is so for ever. */
+	return outcome == LD_L2_REJECTED && end.status >= 400 ? LD_OUTBOX_FAILED : LD_OUTBOX_LEFT;
 }
 
 /* ---- several at once ---- */
@@ -258,7 +273,7 @@ static size_t take(struct ld_drain *drain, const struct ld_drain_scope *scope)
 	if (scope->keys)
 		return count;
 	drain->turn = count > 0;
-	if (count == 0 && ld_outbox_take(drain->store, &drain->place, drain->rows, LD_DRAIN_AT_ONCE, AT_ONCE_B, &count) != 0)
+	if (count == 0 && !is_spared(drain) && ld_outbox_take(drain->store, &drain->place, drain->rows, LD_DRAIN_AT_ONCE, AT_ONCE_B, &count) != 0)
 		count = 0;
 	return count;
 }
@@ -309,7 +324,7 @@ static enum ld_drain_result round_locked(struct ld_drain *drain, const struct ld
 	batch.count = take(drain, scope);
 	if (batch.count == 0) {
 		*ret_wait_ms = TICK_MS;
-		return LD_DRAIN_EMPTY;
+		return is_spared(drain) ? LD_DRAIN_BLOCKED : LD_DRAIN_EMPTY;
 	}
 	send_all(&batch);
 	told = settle(drain, batch.count);

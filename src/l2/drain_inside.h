@@ -21,6 +21,7 @@ struct ld_drain {
 	struct ld_process_lock lock;       /* one round at a time in a process; guards what follows */
 	_Atomic uint64_t locked_by;        /* process generation that has the outbox's lock, 0 = none as far as we know */
 	_Atomic uint64_t quiet_until_ms;   /* boot clock: until then we send nothing, for want of room to note a key; 0 = at once */
+	_Atomic uint64_t spare_until_ms;   /* boot clock: until then L2 has asked to be left alone: nothing is sent that nobody waits for; 0 = no such time */
 	struct ld_outbox_place place;
 	int turn;                          /* 1: the last round was of rows that somebody waits for */
 	int left;                          /* 1: in the last round L2 did not take what it was sent */

@@ -258,6 +258,65 @@ static void test_calls_do_not_drive_the_teller(void **state)
 	team_join(teller);
 }
 
+static void tell_spared(void *arg)
+{
+	struct stage *stage = arg;
+	larder *cache = team_open(stage->dir, FORM, "L2_WRITE=behind", stage->url, NULL);
+	larder_tenant *tenant = team_tenant(cache, "aaa");
+
+	for (int i = 0; i < STUCK; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%d", i);
+		set(tenant, name, "spared", 0);
+	}
+	TEAM_CHECK(TEAM_POLL(TEAM_DEADLINE_MS, atomic_load(&stage->shared->leave)));
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+/* Asked to be left alone for an hour, L2 is, but for what somebody waits for: a request of each of the four senders at most, and in the next rounds none. */
+static void test_retry_after_is_honoured(void **state)
+{
+	enum { WATCHED_MS = 1000 };
+	struct stage *stage = *state;
+	int64_t began_ms;
+	larder *cache;
+	pid_t teller;
+
+	fault_server_rule(stage->server, "/aaa/", &(struct fault_answer){ .status = 429, .headers = "Retry-After: 3600\r\n" }, 0);
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	teller = team_start(tell_spared, stage);
+	TEAM_CHECK(TEAM_POLL(SOON_MS, fault_server_counts(stage->server)->requests > 0));
+	began_ms = team_now_ms();
+	TEAM_CHECK(TEAM_POLL(SOON_MS, team_now_ms() - began_ms > WATCHED_MS));
+	TEAM_CHECK(fault_server_counts(stage->server)->requests <= 4);
+	TEAM_CHECK(pending(stage->dir) > 0);
+	cache = team_open(stage->dir, FORM, "THREADS=0", "L2_WRITE=through", stage->url, NULL);
+	set(team_tenant(cache, "acme"), "mine", "told", THROUGH_MS);
+	TEAM_EXPECT(wrote(stage, "told"), 1);
+	larder_close(cache);
+	atomic_store(&stage->shared->leave, 1);
+	team_join(teller);
+}
+
+/* Sent elsewhere, which we do not follow, a write is kept, for it is no fault of its own. */
+static void test_a_redirect_loses_no_write(void **state)
+{
+	struct stage *stage = *state;
+	larder *cache = team_open(stage->dir, FORM, "THREADS=0", stage->url, NULL);
+	larder_tenant *tenant = team_tenant(cache, "acme");
+
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 302, .headers = "Location: /away\r\n" }, 2);
+	fault_server_rule(stage->server, "/", &(struct fault_answer){ .status = 204 }, 0);
+	set(tenant, "k", "kept", 0);
+	TEAM_EXPECT(larder_flush(cache, SOON_MS), 0);
+	TEAM_EXPECT(wrote(stage, "kept"), 3);
+	TEAM_CHECK(is_one_write(stage, "kept"));
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
 /* While the breaker is open nobody waits. */
 static void test_through_does_not_wait_for_an_open_breaker(void **state)
 {
@@ -822,6 +881,8 @@ int main(int argc, char **argv)
 		STAGED(test_through_asks_the_teller),
 		STAGED(test_through_of_many),
 		STAGED(test_calls_do_not_drive_the_teller),
+		STAGED(test_retry_after_is_honoured),
+		STAGED(test_a_redirect_loses_no_write),
 		STAGED(test_through_does_not_wait_for_an_open_breaker),
 		STAGED(test_one_that_has_nothing_to_tell),
 		STAGED(test_one_whose_request_is_not_answered),
