@@ -101,7 +101,7 @@ enum larder_error_class {
 	LARDER_CLASS_BUG         /**< report it */
 };
 
-/** Why the last call of this thread returned LARDER_UNAVAILABLE or LARDER_E_L2. */
+/** Why the last call of this thread returned LARDER_UNAVAILABLE, LARDER_E_L2, or of larder_flush() LARDER_E_BUSY. */
 enum larder_reason {
 	LARDER_REASON_NONE = 0,
 	LARDER_REASON_ATTACH,    /**< the shared files cannot be opened just now */
@@ -464,11 +464,13 @@ LARDER_API LARDER_CHECK int larder_invalidate_tags(larder_tenant *tenant, const 
 
 /**
  * Tell L2 what it has not been told yet, or wait for the process that does. At the end of a short-lived program, before a host is taken out of service, in
- * tests; servers need not call it.
+ * tests; servers need not call it. While L2's circuit breaker is open, up to LARDER_BREAKER_OPEN_MAX_MS after L2 is back, nothing is told, however long the
+ * budget; `larder breaker --reset` ends that.
  *
  * budget_ms longest time it may take, 0 = one look
  *
- * Returns   0 nothing is pending any more, or there is no second level; LARDER_E_BUSY something still is; LARDER_E_CLOSED
+ * Returns   0 nothing is pending any more, or there is no second level; LARDER_E_BUSY something still is: larder_reason() is LARDER_REASON_L2_OPEN, with
+ *           larder_retry_after(), if the breaker is open now; LARDER_E_CLOSED
  * Blocks    up to the budget, and the time of a call to L2 that is under way then
  */
 LARDER_API LARDER_CHECK int larder_flush(larder *cache, uint32_t budget_ms);
@@ -799,7 +801,7 @@ LARDER_API const char *larder_strerror(int result);
 LARDER_API const char *larder_result_name(int result);
 /** What can be done about a result. */
 LARDER_API enum larder_error_class larder_classify(int result);
-/** Why this thread's last call gave LARDER_UNAVAILABLE, and its text. */
+/** Why this thread's last call gave LARDER_UNAVAILABLE, LARDER_E_L2, or of larder_flush() LARDER_E_BUSY; and its text. */
 LARDER_API enum larder_reason larder_reason(void);
 LARDER_API const char *larder_reason_text(enum larder_reason reason);
 /** After LARDER_E_L2, _LIMIT or _LOAD of a get of this thread: milliseconds before which trying again is no use; 0 = not known, or at once. */

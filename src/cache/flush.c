@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/errors.h"
 #include "l1/outbox.h"
 #include "l2/drain.h"
 
@@ -30,6 +31,19 @@ static void pause_until(int64_t wait_ms, int64_t end_ms)
 	nanosleep(&pause, NULL);
 }
 
+/* Something is pending still. Why, where it is the breaker: one that was opened by hand is told as the gets tell it, for nobody can wait for that. */
+static int still_pending(const larder *cache)
+{
+	int64_t retry_ms;
+
+	ld_reason_set(LARDER_REASON_NONE);
+	if (ld_l2_is_open(cache->l2, &retry_ms)) {
+		ld_reason_set(LARDER_REASON_L2_OPEN);
+		ld_retry_after_set(retry_ms > 0 ? retry_ms : cache->settings.number[LD_SET_BREAKER_OPEN_MAX_MS]);
+	}
+	return LARDER_E_BUSY;
+}
+
 int larder_flush(larder *cache, uint32_t budget_ms)
 {
 	int64_t end_ms, wait_ms;
@@ -37,6 +51,7 @@ int larder_flush(larder *cache, uint32_t budget_ms)
 
 	if (!ld_is_cache(cache))
 		return LARDER_E_CLOSED;
+	ld_retry_after_set(0);
 	if (!cache->drain)
 		return 0;
 	end_ms = ld_clock_boot_ms() + budget_ms;
@@ -48,5 +63,5 @@ int larder_flush(larder *cache, uint32_t budget_ms)
 		rc = ld_outbox_any(cache->store) ? LARDER_E_BUSY : 0;
 	} while (rc != 0 && ld_clock_boot_ms() < end_ms);
 	ld_drain_leave(cache->drain);
-	return rc;
+	return rc == 0 ? 0 : still_pending(cache);
 }

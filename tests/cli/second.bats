@@ -147,6 +147,24 @@ pending_is() {
 	exits 0 larder outbox
 }
 
+@test "outbox: --flush says that the breaker is open, and for how long" {
+	export LARDER_THREADS=0 LARDER_BREAKER_OPEN_MS=1m LARDER_BREAKER_OPEN_MAX_MS=1m
+	serve
+	exits 1 larder get acme named one
+	larder set acme named one 1
+	larder breaker --open
+	exits 3 larder outbox --flush 20ms
+	contains "$stderr" "the circuit breaker is open, and tells L2 nothing for 1m; see larder breaker"
+	exits 3 larder outbox --flush 20ms --json
+	equal "$(json .result <<< "$output")" LARDER_E_BUSY
+	contains "$(json .reason <<< "$output")" "the circuit breaker is open"
+	equal "$(json .retry_after_ms <<< "$output")" 60000
+	equal "$(pending)" 1
+	larder breaker --reset
+	exits 0 larder outbox --flush 20s
+	equal "$(pending)" 0
+}
+
 @test "outbox: a list into a closed pipe ends quietly" {
 	export LARDER_THREADS=0
 	for i in 1 2 3; do

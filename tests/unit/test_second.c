@@ -388,6 +388,35 @@ static void test_the_host_learns_that_it_is_down(void **state)
 	assert_int_equal(second_requests(both), before);
 }
 
+/* L2 is back, and the breaker does not know it yet. */
+static void test_a_flush_says_that_the_breaker_is_open(void **state)
+{
+	struct second *both = *state;
+	struct box *box = second_open(both, (const char *const[]){ "L2_RETRIES=0", "BREAKER_FAILURES=3", "BREAKER_OPEN_MS=1m", "BREAKER_OPEN_MAX_MS=2m",
+		NULL });
+
+	/* One that is not let through, and the breaker has nothing to do with it. */
+	answer(both, 500, NULL, NULL, 0);
+	assert_int_equal(box_set(box, "kept", "v"), 0);
+	assert_int_equal(larder_flush(box->cache, 0), LARDER_E_BUSY);
+	assert_int_equal(larder_reason(), LARDER_REASON_NONE);
+	assert_int_equal(larder_retry_after(), 0);
+	assert_true(box_gives(box, "a", LARDER_E_L2, NULL));
+	assert_true(box_gives(box, "b", LARDER_E_L2, NULL));
+	fault_server_clear(both->server);
+	assert_int_equal(larder_flush(box->cache, 20), LARDER_E_BUSY);
+	assert_int_equal(larder_reason(), LARDER_REASON_L2_OPEN);
+	assert_in_range(larder_retry_after(), 30000, 72000);
+	/* By hand: for that nobody can wait. */
+	assert_int_equal(larder_inspect_breaker_force(box->inspector, NULL, LARDER_BREAKER_ORDER_OPEN), 0);
+	assert_int_equal(larder_flush(box->cache, 20), LARDER_E_BUSY);
+	assert_int_equal(larder_reason(), LARDER_REASON_L2_OPEN);
+	assert_int_equal(larder_retry_after(), 120000);
+	assert_int_equal(larder_inspect_breaker_force(box->inspector, NULL, LARDER_BREAKER_ORDER_RESET), 0);
+	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
+	assert_int_equal(larder_retry_after(), 0);
+}
+
 static void without_descriptors(void *arg)
 {
 	struct box *box = arg;
@@ -710,6 +739,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_stale_value_outlives_l2, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_without_l1_everything_goes_to_l2, second_begin, second_end),
 #endif
+		cmocka_unit_test_setup_teardown(test_a_flush_says_that_the_breaker_is_open, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_a_tenant_is_kept_to_its_share_of_l2, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_writes_are_told, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_raw_and_the_tenant_in_the_path, second_begin, second_end),

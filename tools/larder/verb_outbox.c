@@ -17,7 +17,8 @@ static const char text[] =
 	"told yet. What was ever put into it is acknowledged, failed, dropped, coalesced\n"
 	"or pending. --list shows the pending ones, in the order of their keys.\n"
 	"--flush TIME tells L2 what is pending, or waits for the process that does, for so\n"
-	"long at most; it needs the secret and LARDER_L2_URL.\n"
+	"long at most; it needs the secret and LARDER_L2_URL. While the breaker is open\n"
+	"nothing is told: then it says for how long; larder breaker --reset ends that.\n"
 	"Exit code: 0; 3 if something is still pending after --flush.\n";
 
 #define STOP_INTERRUPT 1001
@@ -191,6 +192,30 @@ static int list_all(struct cli *cli, larder_inspector *inspector, const char *te
 
 /* ---- telling ---- */
 
+static json_t *pack_open(void)
+{
+	json_t *object = target_result(LARDER_E_BUSY);
+	if (object && (json_object_set_new(object, "reason", json_string(larder_reason_text(LARDER_REASON_L2_OPEN))) ||
+	               json_object_set_new(object, "retry_after_ms", json_integer((json_int_t)larder_retry_after())))) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+/* How it ended. A longer time would not have helped while the breaker is open. */
+static int report(struct cli *cli, int result)
+{
+	char left[HUMAN_SIZE];
+	if (result != LARDER_E_BUSY || larder_reason() != LARDER_REASON_L2_OPEN)
+		return target_report(cli, "outbox --flush", result);
+	if (cli->json && cli_print_json(pack_open()))
+		return CLI_UNAVAILABLE;
+	cli_error("outbox --flush: %s (%s): the circuit breaker is open, and tells L2 nothing for %s; see larder breaker", larder_strerror(result),
+	          larder_result_name(result), human_duration(left, larder_retry_after()));
+	return cli_exit_of(result);
+}
+
 static int flush(struct cli *cli, int64_t flush_ms)
 {
 	larder *cache = NULL;
@@ -202,7 +227,7 @@ static int flush(struct cli *cli, int64_t flush_ms)
 	int code = cli_setting(cli, "THREADS", "0") ? CLI_UNAVAILABLE : cli_open(cli, &cache);
 	if (code)
 		return code;
-	code = target_report(cli, "outbox --flush", larder_flush(cache, flush_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)flush_ms));
+	code = report(cli, larder_flush(cache, flush_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)flush_ms));
 	larder_close(cache);
 	return code;
 }
