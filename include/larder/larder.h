@@ -592,8 +592,8 @@ struct larder_loading {
  *
  * A value whose miss was seen before a set, delete, clear or invalidation of its key is given to the caller who loaded it, and to nobody else.
  *
- * Returns   0; LARDER_STALE; LARDER_ABSENT; LARDER_E_LOAD, LARDER_E_BUSY; LARDER_MISS the loader's value was beyond its hard end; LARDER_E_TTL the
- *           loader gave times out of bounds; LARDER_E_SPACE_NAME, LARDER_E_NAME, LARDER_E_USAGE, LARDER_E_CLOSED
+ * Returns   0; LARDER_STALE; LARDER_ABSENT; LARDER_E_LOAD, LARDER_E_BUSY: larder_retry_after(); LARDER_MISS the loader's value was beyond its hard end;
+ *           LARDER_E_TTL the loader gave times out of bounds; LARDER_E_SPACE_NAME, LARDER_E_NAME, LARDER_E_USAGE, LARDER_E_CLOSED
  * Blocks    up to the budget for others, and for as long as the loader takes where it is this caller's to run
  * Fork      a child holds no lease of its parent's
  */
@@ -804,7 +804,18 @@ LARDER_API enum larder_error_class larder_classify(int result);
 /** Why this thread's last call gave LARDER_UNAVAILABLE, LARDER_E_L2, or of larder_flush() LARDER_E_BUSY; and its text. */
 LARDER_API enum larder_reason larder_reason(void);
 LARDER_API const char *larder_reason_text(enum larder_reason reason);
-/** After LARDER_E_L2, _LIMIT or _LOAD of a get of this thread: milliseconds before which trying again is no use; 0 = not known, or at once. */
+/**
+ * Milliseconds before which it is no use to make this thread's last call again; 0 = not known, or at once. Each call that reads, writes, takes from a
+ * limit or tries for a lease begins with 0, as does larder_flush(); it is set by these results:
+ *
+ *     LARDER_E_L2     of L2, or of its breaker; for one that was opened by hand LARDER_BREAKER_OPEN_MAX_MS
+ *     LARDER_E_LIMIT  of the limit, also of larder_limit_take(): *ret_retry_after_ms, -1 if it never will do
+ *     LARDER_E_LOAD   what is left of LARDER_FAIL_THROTTLE_MS
+ *     LARDER_E_BUSY   of larder_get_or_set() and larder_lease_try() what is left of the other one's lease; of larder_flush() of the breaker
+ *     LARDER_STALE    as for LARDER_E_L2 and LARDER_E_LIMIT, where that is why the value is stale
+ *
+ * and after larder_mget() it is the longest of its items.
+ */
 LARDER_API int64_t larder_retry_after(void);
 /** "0.1.0" */
 LARDER_API const char *larder_version(void);

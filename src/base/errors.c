@@ -113,6 +113,12 @@ void ld_retry_after_set(int64_t retry_after_ms)
 	last_retry_after_ms = retry_after_ms;
 }
 
+void ld_retry_after_raise(int64_t retry_after_ms)
+{
+	if (retry_after_ms > last_retry_after_ms)
+		last_retry_after_ms = retry_after_ms;
+}
+
 int64_t larder_retry_after(void)
 {
 	return last_retry_after_ms;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What goes for every data call: its options, and whether it is passed through.
+ * What goes for every data call: how it begins, its options, and whether it is passed through.
  */
 #include "cache/handle.h"
 
 #include <string.h>
+
+#include "base/errors.h"
 
 #define CALL_FLAGS (LARDER_CALL_THIS_TIER | LARDER_CALL_SOURCE_FAILED)
 enum { REQUEST_ID_MAX = 128, BUDGET_MAX_MS = 3600000, CALL_SIZE_MAX = 4096 };
@@ -27,8 +29,9 @@ int ld_check_subkey(const char *subkey)
 	return subkey && !is_printable(subkey, LD_SUBKEY_MAX) ? LARDER_E_USAGE : 0;
 }
 
-int ld_check_call(const struct larder_call *call)
+int ld_begin_call(const struct larder_call *call)
 {
+	ld_retry_after_set(0);
 	if (!call)
 		return 0;
 	if (call->size < sizeof(*call) || call->size > CALL_SIZE_MAX || call->flags & ~CALL_FLAGS || call->budget_ms > BUDGET_MAX_MS)

@@ -149,6 +149,16 @@ static int take_extra(larder *cache)
 	return 1;
 }
 
+/* The other one keeps the lease. What it has left is looked up anew: it may have been renewed, or have changed hands, while we waited. */
+static int busy(struct ld_fill *fill)
+{
+	struct ld_lease_info info;
+
+	if (ld_store_lease_look(store_of(fill), &fill->asked->key, &info) == 0 && info.held && info.alive && !info.outdated)
+		ld_retry_after_set(info.left_ms);
+	return without_value(fill, LARDER_E_BUSY);
+}
+
 /* The budget is over, and the other one has not come back. Without a loader that is L2, which has not answered in time. */
 static int overflow(struct ld_fill *fill)
 {
@@ -162,7 +172,7 @@ static int overflow(struct ld_fill *fill)
 	if (!fill->loading)
 		return failed(fill, LD_LEASE_L2_FAILED, 0);
 	if (fill->asked->keyspace->policy.on_busy == LD_ON_BUSY_FAIL || !take_extra(cache))
-		return without_value(fill, LARDER_E_BUSY);
+		return busy(fill);
 	/* The loader has its time all the same: who waited for another one need not fail for that. */
 	fill->end_ms = ld_clock_boot_ms() + cache->settings.number[LD_SET_FILL_WAIT_MS];
 	rc = ld_fill_load(fill, fill->result, &end);

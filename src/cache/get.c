@@ -50,7 +50,7 @@ int ld_ask(larder_tenant *tenant, const char *space, const void *name, size_t na
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	rc = ld_check_call(call);
+	rc = ld_begin_call(call);
 	if (rc == 0)
 		rc = ld_prepare_key(tenant, space, name, name_len, &asked->room, &asked->keyspace, &asked->key);
 	if (rc != 0)
@@ -303,19 +303,22 @@ static int64_t budget_left(const larder *cache, const struct larder_call *call, 
 
 int larder_mget(larder_tenant *tenant, struct larder_item *items, size_t count, const struct larder_call *call)
 {
-	int64_t began_ms = ld_clock_boot_ms();
+	int64_t began_ms = ld_clock_boot_ms(), retry_ms = 0;
 	int rc;
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	rc = ld_check_call(call);
+	rc = ld_begin_call(call);
 	if (rc != 0 || (!items && count != 0))
 		return LARDER_E_USAGE;
 	for (size_t at = 0; at < count; at += MGET_AT_ONCE) {
 		size_t part = count - at < MGET_AT_ONCE ? count - at : MGET_AT_ONCE;
 
 		get_some(tenant, items + at, part, call, at == 0 && !(call && call->budget_ms) ? 0 : budget_left(tenant->cache, call, began_ms));
+		/* Each part begins anew. */
+		retry_ms = larder_retry_after() > retry_ms ? larder_retry_after() : retry_ms;
 	}
+	ld_retry_after_set(retry_ms);
 	return 0;
 }
 

@@ -155,8 +155,9 @@ int ld_tags_of(larder_tenant *tenant, const char *const *tags, size_t count, uin
 int ld_prepare_key(larder_tenant *tenant, const char *space, const void *name, size_t name_len, struct ld_keyspace *room,
     const struct ld_keyspace **ret_keyspace, struct ld_key *ret_key);
 
-/** Check a call's options, or a sub-key given beside them. 0 or LARDER_E_USAGE. */
-int ld_check_call(const struct larder_call *call);
+/** What each data call begins with: larder_retry_after() forgets the one before, and the options are checked. 0 or LARDER_E_USAGE. */
+int ld_begin_call(const struct larder_call *call);
+/** Check a sub-key given beside them. 0 or LARDER_E_USAGE. */
 enum { LD_SUBKEY_MAX = 64 };
 int ld_check_subkey(const char *subkey);
 /** How this call runs for this key. */

@@ -87,9 +87,10 @@ int larder_lease_try(larder_tenant *tenant, const char *space, const void *name,
 		return LARDER_EXISTS;
 	answer = ld_store_lease_try(tenant->cache->store, &asked.key, &asked.way, &found.seen, tenant->cache->settings.number[LD_SET_LEASE_MS], &fill.lease,
 	    &retry_ms);
-	ld_retry_after_set(retry_ms);
-	if (answer == LD_LEASE_HELD || answer == LD_LEASE_THROTTLED)
+	if (answer == LD_LEASE_HELD || answer == LD_LEASE_THROTTLED) {
+		ld_retry_after_set(retry_ms);
 		return answer == LD_LEASE_HELD ? LARDER_E_BUSY : LARDER_E_LOAD;
+	}
 	fill.held = answer == LD_LEASE_TAKEN;
 	/* Another one may have filled it between the look and the lease. */
 	if (fill.held && (ld_fill_look(&fill) == 0 || fill.result == LARDER_ABSENT)) {
@@ -146,7 +147,7 @@ static int fill_and_end(larder_lease *lease, struct ld_put *put, const struct la
 	if (!is_lease(lease))
 		return LARDER_E_USAGE;
 	cache = lease->asked.tenant->cache;
-	rc = ld_check_call(call);
+	rc = ld_begin_call(call);
 	if (rc == 0 && !put->data && put->len != 0)
 		rc = LARDER_E_USAGE;
 	if (rc == 0)

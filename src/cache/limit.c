@@ -62,7 +62,7 @@ int larder_limit_take(larder_tenant *tenant, const char *subkey, uint32_t cost, 
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	if (ld_check_call(call) != 0 || ld_check_subkey(subkey) != 0 || cost == 0)
+	if (ld_begin_call(call) != 0 || ld_check_subkey(subkey) != 0 || cost == 0)
 		return LARDER_E_USAGE;
 	if (!subkey && call)
 		subkey = call->subkey;
@@ -78,7 +78,10 @@ int larder_limit_take(larder_tenant *tenant, const char *subkey, uint32_t cost, 
 		ld_reason_set(LARDER_REASON_NONE);
 	if (rc == LARDER_UNAVAILABLE)
 		rc = failed(tenant->cache, &retry_ms);
-	if (rc == LARDER_E_LIMIT && ret_retry_after_ms)
+	if (rc != LARDER_E_LIMIT)
+		return rc;
+	ld_retry_after_set(retry_ms);
+	if (ret_retry_after_ms)
 		*ret_retry_after_ms = retry_ms;
 	return rc;
 }

@@ -208,6 +208,8 @@ int ld_fill_load(struct ld_fill *fill, int was, enum ld_lease_end *ret_end)
 		*ret_end = LD_LEASE_UNSTORED;
 		return was;
 	}
+	/* Neither what kept L2 from being asked counts any more, nor what the loader's own calls said. */
+	ld_retry_after_set(0);
 	took_ms = (ld_clock_boot_ns() - began_ns + 999999) / 1000000;
 	put.load_ms = took_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)took_ms;
 	put.absent = said == LARDER_LOADED_ABSENT;

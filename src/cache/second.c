@@ -202,7 +202,7 @@ static int is_over_limit(const struct ld_asked *asked, const struct ld_limits *l
 	if (count == 0 || ld_store_limit(tenant->cache->store, &asked->key, &asked->way, asks, count, 1, &retry_ms) != LARDER_E_LIMIT)
 		return 0;
 	ld_store_count(tenant->cache->store, &asked->key, LD_TC_l2_limited);
-	ld_retry_after_set(retry_ms);
+	ld_retry_after_raise(retry_ms);
 	return 1;
 }
 
@@ -225,7 +225,7 @@ static int use_answer(const struct ld_asked *asked, int result, const struct ld_
 	if (ask->outcome == LD_L2_SAME && renew(asked, value, look, found, ret_end))
 		return 0;
 	if (ask->outcome != LD_L2_HIT) {
-		ld_retry_after_set(ask->end.retry_after_ms);
+		ld_retry_after_raise(ask->end.retry_after_ms);
 		return without(result, look, found, ask->outcome);
 	}
 	if (!is_admitted(asked, value)) {

@@ -128,7 +128,7 @@ static int put_value(larder_tenant *tenant, const char *space, const void *name,
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	rc = ld_check_call(call);
+	rc = ld_begin_call(call);
 	if (rc == 0 && !put->data && put->len != 0)
 		rc = LARDER_E_USAGE;
 	if (rc == 0)
@@ -183,7 +183,7 @@ int larder_touch(larder_tenant *tenant, const char *space, const void *name, siz
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	rc = ld_check_call(call);
+	rc = ld_begin_call(call);
 	if (rc == 0)
 		rc = check_store(&times);
 	if (rc == 0)
@@ -206,7 +206,7 @@ int larder_delete(larder_tenant *tenant, const char *space, const void *name, si
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	rc = ld_check_call(call);
+	rc = ld_begin_call(call);
 	if (rc == 0)
 		rc = ask(tenant, space, name, name_len, call, &asked);
 	if (rc != 0)
@@ -252,7 +252,7 @@ int larder_delete_many(larder_tenant *tenant, struct larder_item *items, size_t 
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	if (ld_check_call(call) != 0 || (!items && count != 0) || count > SIZE_MAX / sizeof(*keys) / 2)
+	if (ld_begin_call(call) != 0 || (!items && count != 0) || count > SIZE_MAX / sizeof(*keys) / 2)
 		return LARDER_E_USAGE;
 	if (count == 0)
 		return 0;
@@ -286,7 +286,7 @@ int larder_clear_space(larder_tenant *tenant, const char *space, const struct la
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	if (ld_check_call(call) != 0)
+	if (ld_begin_call(call) != 0)
 		return LARDER_E_USAGE;
 	if (!ld_keyspace_of(tenant, space, &room))
 		return LARDER_E_SPACE_NAME;
@@ -300,7 +300,7 @@ int larder_clear_tenant(larder_tenant *tenant, const struct larder_call *call)
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	if (ld_check_call(call) != 0)
+	if (ld_begin_call(call) != 0)
 		return LARDER_E_USAGE;
 	way = ld_way_of(tenant->cache, call, NULL);
 	return ld_store_clear(tenant->cache->store, tenant->name, NULL, &way);
@@ -312,7 +312,7 @@ int larder_clear_all(larder *cache, const struct larder_call *call)
 
 	if (!ld_is_cache(cache))
 		return LARDER_E_CLOSED;
-	if (ld_check_call(call) != 0)
+	if (ld_begin_call(call) != 0)
 		return LARDER_E_USAGE;
 	way = ld_way_of(cache, call, NULL);
 	return ld_store_clear(cache->store, NULL, NULL, &way);

@@ -147,7 +147,7 @@ int larder_list(larder_tenant *tenant, const char *space, larder_list_fn fn, voi
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	if (!fn || ld_check_call(call) != 0)
+	if (!fn || ld_begin_call(call) != 0)
 		return LARDER_E_USAGE;
 	if (space && !ld_text_is_id(space, LARDER_SPACE_MAX))
 		return LARDER_E_SPACE_NAME;

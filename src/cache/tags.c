@@ -55,7 +55,7 @@ int larder_invalidate_tags(larder_tenant *tenant, const char *const *tags, size_
 
 	if (!ld_is_tenant(tenant))
 		return LARDER_E_CLOSED;
-	if (ld_check_call(call) != 0 || count < 1 || count > LARDER_INVALIDATE_MAX)
+	if (ld_begin_call(call) != 0 || count < 1 || count > LARDER_INVALIDATE_MAX)
 		return LARDER_E_USAGE;
 	rc = ld_tags_of(tenant, tags, count, hashes);
 	if (rc != 0)

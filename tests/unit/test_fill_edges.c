@@ -193,6 +193,29 @@ static void test_loads_without_a_lease_are_bounded(void **state)
 		larder_lease_drop(leases[i], 0);
 }
 
+/* What it is told is of the lease that it met, renewed as it is, and not of a call before. */
+static void test_who_finds_no_place_knows_how_long_the_lease_has(void **state)
+{
+	struct box *box = *state;
+	struct source source = source_of(box, "v");
+	const struct larder_call brief = within(20);
+	larder_lease *lease;
+
+	box_open(box, (const char *const[]){ "FILL_EXTRA=0", "LEASE_MS=1s", "LIMIT_RATE=1/h", "LIMIT_BURST=1", NULL });
+	lease = lease_of(box, "k");
+	assert_int_equal(larder_lease_renew(lease, 300000), 0);
+	assert_int_equal(larder_limit_take(box->tenant, NULL, 1, NULL, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(larder_limit_take(box->tenant, NULL, 1, NULL, NULL), LARDER_E_LIMIT);
+		assert_in_range(larder_retry_after(), 3000000, 3700000);
+		assert_int_equal(source_gives(&source, "k", &brief, NULL, 0), LARDER_E_BUSY);
+		assert_in_range(larder_retry_after(), 200000, 300000);
+	}
+	larder_lease_drop(lease, 0);
+	assert_int_equal(source_gives(&source, "k", &brief, "v", LARDER_FROM_LOADER), 0);
+	assert_int_equal(larder_retry_after(), 0);
+}
+
 static void test_who_waited_for_a_failure_knows_when_to_come_back(void **state)
 {
 	struct box *box = *state;
@@ -420,6 +443,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ROW(test_a_full_table_costs_deduplication_only), ROW(test_two_keys_with_one_tag_wait_in_vain_and_no_more),
 		ROW(test_loads_without_a_lease_are_bounded), ROW(test_who_waited_for_a_failure_knows_when_to_come_back),
+		ROW(test_who_finds_no_place_knows_how_long_the_lease_has),
 		ROW(test_with_the_cache_off_nobody_is_told_to_wait),
 		ROW(test_the_host_sleeps_during_a_load), ROW(test_the_host_sleeps_while_somebody_waits),
 		ROW(test_a_tenant_is_closed_while_its_refresh_is_queued), ROW(test_a_context_is_copied_for_a_load_that_runs_later),

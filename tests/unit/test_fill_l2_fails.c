@@ -77,6 +77,8 @@ static void test_with_l2_down_the_loader_is_asked(void **state)
 
 		(void)snprintf(name, sizeof(name), "k%d", i);
 		assert_int_equal(source_gives(&source, name, NULL, "loaded", LARDER_FROM_LOADER), 0);
+		/* The breaker has opened by now, and it is no matter to this caller. */
+		assert_int_equal(larder_retry_after(), 0);
 		assert_true(box_gives(box, name, 0, "loaded"));
 	}
 	assert_int_equal(source.calls, 20);
@@ -139,8 +141,10 @@ static void test_an_old_value_while_the_breaker_is_open(void **state)
 	assert_int_equal(larder_reason(), LARDER_REASON_L2_OPEN);
 	before = second_requests(second);
 	assert_true(box_gives(box, "k", LARDER_STALE, "old"));
+	assert_in_range(larder_retry_after(), 1, 60000);
 	source = source_of(box, NULL);
 	assert_int_equal(source_gives(&source, "k", NULL, "old", LARDER_FROM_L1), LARDER_STALE);
+	assert_int_equal(larder_retry_after(), 0);
 	assert_int_equal(source.calls, 1);
 	source = source_of(box, "loaded");
 	assert_int_equal(source_gives(&source, "k", NULL, "loaded", LARDER_FROM_LOADER), 0);

@@ -90,13 +90,22 @@ static void test_when_to_try_again(void **state)
 
 	box_open(box, (const char *const[]){ "LIMIT_RATE=1/m", "LIMIT_BURST=3", NULL });
 	assert_int_equal(take(box->tenant, NULL, 3), 0);
+	assert_int_equal(larder_retry_after(), 0);
 	assert_int_equal(larder_limit_take(box->tenant, NULL, 1, NULL, &retry_ms), LARDER_E_LIMIT);
 	assert_in_range(retry_ms, 50000, 60001);
+	assert_int_equal(larder_retry_after(), retry_ms);
+	/* Whoever does not want it from the call has it all the same. */
+	assert_int_equal(larder_limit_take(box->tenant, NULL, 1, NULL, NULL), LARDER_E_LIMIT);
+	assert_in_range(larder_retry_after(), 50000, 60001);
 	assert_int_equal(larder_limit_take(box->tenant, NULL, 3, NULL, &retry_ms), LARDER_E_LIMIT);
 	assert_in_range(retry_ms, 170000, 180001);
 	assert_int_equal(larder_limit_take(box->tenant, NULL, 4, NULL, &retry_ms), LARDER_E_LIMIT);
 	assert_int_equal(retry_ms, -1);
+	assert_int_equal(larder_retry_after(), -1);
 	assert_int_equal(larder_reason(), LARDER_REASON_NONE);
+	/* It is of the last call. */
+	assert_true(box_gives(box, "none", LARDER_MISS, NULL));
+	assert_int_equal(larder_retry_after(), 0);
 #ifdef LARDER_FAULTS
 	atomic_fetch_add(&box->plan->boot_shift_ms, 60001);
 	assert_int_equal(greedy(box->tenant, NULL), 1);
@@ -204,6 +213,7 @@ static void test_nobody_can_count(void **state)
 		spoil(box);
 		assert_int_equal(larder_limit_take(box->tenant, NULL, 1, NULL, &retry_ms), closed ? LARDER_E_LIMIT : LARDER_UNAVAILABLE);
 		assert_int_equal(retry_ms, closed ? 1000 : 0);
+		assert_int_equal(larder_retry_after(), retry_ms);
 		assert_int_equal(larder_reason(), LARDER_REASON_ATTACH);
 		assert_int_equal(unlink(box_path(box, "larder.seg", path)), 0);
 		/* It heals by itself. */

@@ -421,6 +421,7 @@ static void test_an_explicit_lease_keeps_others_away_until_it_is_filled(void **s
 	assert_in_range(larder_retry_after(), 1, 5000);
 	assert_int_equal(larder_fill(lease, "filled", 6, NULL, NULL), 0);
 	assert_int_equal(try(box, "k"), LARDER_EXISTS);
+	assert_int_equal(larder_retry_after(), 0);
 	assert_true(box_gives(box, "k", 0, "filled"));
 	lease = lease_of(box, "none");
 	assert_int_equal(larder_fill_absent(lease, NULL, NULL), 0);

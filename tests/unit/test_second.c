@@ -547,6 +547,12 @@ static void test_a_tenant_is_kept_to_its_share_of_l2(void **state)
 	/* What is here is not concerned. */
 	assert_int_equal(box_set(box, "own", "v"), 0);
 	assert_true(box_gives(box, "own", 0, "v"));
+	/* Who does not ask L2 has nothing to wait for. */
+	assert_int_equal(larder_delete(box->tenant, BOX_SPACE, "own", 3, NULL), 0);
+	assert_true(box_gives(box, "other", LARDER_E_LIMIT, NULL));
+	assert_in_range(larder_retry_after(), 1000, 120000);
+	assert_true(box_gives(box, "own", LARDER_MISS, NULL));
+	assert_int_equal(larder_retry_after(), 0);
 }
 
 /* ---- writing ---- */
@@ -733,13 +739,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_each_failure_is_no_miss, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_retries, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_the_host_learns_that_it_is_down, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_a_flush_says_that_the_breaker_is_open, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_a_worker_without_descriptors_opens_no_breaker, second_begin, second_end),
 #ifdef LARDER_FAULTS
 		cmocka_unit_test_setup_teardown(test_one_probe_and_three_successes, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_a_stale_value_outlives_l2, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_without_l1_everything_goes_to_l2, second_begin, second_end),
 #endif
-		cmocka_unit_test_setup_teardown(test_a_flush_says_that_the_breaker_is_open, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_a_tenant_is_kept_to_its_share_of_l2, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_writes_are_told, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_raw_and_the_tenant_in_the_path, second_begin, second_end),

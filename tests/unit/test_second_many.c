@@ -12,6 +12,7 @@
 
 #include <time.h>
 
+#include "l2/client.h"
 #include "second.h"
 
 enum { MANY = 32, POOL = 8, ITEMS_MAX = 160 };
@@ -318,6 +319,23 @@ static void test_the_settings_limit_is_for_all(void **state)
 	assert_in_range(counts(both)->requests, 5, POOL);
 }
 
+/* Of those that are asked some miss, before the limit refuses the rest; what is asked for last is in a part of its own, and is not asked of L2. */
+static void test_the_longest_time_to_wait_is_told(void **state)
+{
+	enum { COLD_BURST = 5 };
+	struct both *both = *state;
+	struct box *box = open_both(both, (const char *const[]){ "L2_RATE=1/m", "L2_BURST=10", NULL });
+
+	rule(both, "/", (struct fault_answer){ .status = 404 }, 0);
+	assert_int_equal(larder_delete(box->tenant, BOX_SPACE, both->names[LD_L2_MANY], strlen(both->names[LD_L2_MANY]), NULL), LARDER_MISS);
+	get_many(both, LD_L2_MANY + 1, 0);
+	assert_in_range(larder_retry_after(), 1000, 120000);
+	assert_int_equal(count_of(both, LD_L2_MANY + 1, LARDER_MISS), COLD_BURST + 1);
+	assert_int_equal(count_of(both, LD_L2_MANY + 1, LARDER_E_LIMIT), LD_L2_MANY - COLD_BURST);
+	assert_int_equal(larder_mget(box->tenant, &both->items[LD_L2_MANY], 1, NULL), 0);
+	assert_int_equal(larder_retry_after(), 0);
+}
+
 static void test_an_open_breaker_refuses_all_at_once(void **state)
 {
 	struct both *both = *state;
@@ -401,7 +419,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_many_take_a_few_delays), TEST(test_only_what_is_not_here_is_asked), TEST(test_each_ends_in_its_own_way),
 		TEST(test_bodies_are_not_mixed_up), TEST(test_a_restart_of_l2_fails_none), TEST(test_the_host_bound_is_waited_for),
-		TEST(test_one_budget_for_all), TEST(test_the_settings_limit_is_for_all), TEST(test_an_open_breaker_refuses_all_at_once),
+		TEST(test_one_budget_for_all), TEST(test_the_settings_limit_is_for_all), TEST(test_the_longest_time_to_wait_is_told), TEST(test_an_open_breaker_refuses_all_at_once),
 		TEST(test_opening_in_the_midst),
 #ifdef LARDER_FAULTS
 		TEST(test_one_probe_of_many), TEST(test_without_memory),
