@@ -636,6 +636,46 @@ no_worker() {
 	contains "$stderr" SIZE
 }
 
+@test "the largest value goes by the size of the cache, if nothing else is said" {
+	for size in '--size 8M' '--set SIZE=8M'; do
+		# shellcheck disable=SC2086
+		serve $size
+		head -c 2096960 /dev/zero > "$here/value"
+		ask 201 "${raw_put[@]}" --data-binary "@$here/value" /acme/key
+		ask 200 /acme/key
+		cmp "$here/value" "$here/body"
+		head -c 2096961 /dev/zero > "$here/value"
+		ask 413 "${raw_put[@]}" --data-binary "@$here/value" /acme/key
+		error LARDER_E_TOO_LARGE
+		stop
+		rm -r "$here/l2d"
+	done
+}
+
+# refused CODE TEXT OPTION...: it does not start, and says so in the user's words.
+refused() {
+	local code=$1 text=$2
+	shift 2
+	exits "$code" "$L2D" --dir "$here/other" --listen 127.0.0.1:0 "$@"
+	contains "$stderr" "$text"
+	lacks "$stderr" LARDER_
+}
+
+@test "a complaint about an option has its name" {
+	unset LARDER_SECRET_FILE
+	refused 2 '--max-value 8388608: more than a quarter of --size 32M less 192 bytes, allowed 1..8388416' --size 32M --max-value 8M
+	refused 2 '--max-value 9000000: more than a quarter of --set SIZE=32M less 192 bytes, allowed 1..8388416' --size 1G --set SIZE=32M --max-value 9000000
+	refused 1 ' --size 1: out of range, allowed 1M..1T' --size 1
+	refused 1 ' --size lots: not a size' --size lots
+	refused 1 ' --set SIZE=1: out of range' --set SIZE=1
+	refused 1 ' --set MAX_VALUE=100M: more than a quarter of --size 256M' --set MAX_VALUE=100M
+	refused 1 " --secret-file $here/none: there is no such file" --secret-file "$here/none"
+	chmod 644 "$here/other/secret"
+	refused 1 " $here/other/secret: readable by others" --size 32M
+	LARDER_SECRET_FILE=$here/none exits 1 "$L2D" --dir "$here/other" --listen 127.0.0.1:0
+	contains "$stderr" " LARDER_SECRET_FILE=$here/none: there is no such file"
+}
+
 @test "no name, value or tenant is in the log" {
 	serve --log
 	ask 201 "${raw_put[@]}" -H 'X-Request-Id: request-17' -d secret-value /tenant-name/key-name

@@ -11,7 +11,7 @@ l2d_sources = \
 l2d_pure_sources = \
 	tools/l2d/base64.c tools/l2d/base64.h tools/l2d/envelope.c tools/l2d/envelope.h tools/l2d/headers.c tools/l2d/headers.h \
 	tools/l2d/log.c tools/l2d/log.h tools/l2d/once.c tools/l2d/once.h tools/l2d/options.c tools/l2d/options.h \
-	tools/l2d/shared.c tools/l2d/shared.h tools/l2d/value.c tools/l2d/value.h
+	tools/l2d/options_cache.c tools/l2d/shared.c tools/l2d/shared.h tools/l2d/value.c tools/l2d/value.h
 
 l2d_cppflags = -I$(top_srcdir)/include -I$(top_srcdir)/tools/l2d -D_GNU_SOURCE $(larder_cppflags) $(JANSSON_CFLAGS) $(MICROHTTPD_CFLAGS)
 

@@ -34,8 +34,11 @@ static int open_with(struct l2d_service *service, const char *const *settings)
 	options.settings = settings;
 	options.log = l2d_log_line;
 	int rc = larder_open(&options, &service->cache, &why);
-	if (rc != 0)
-		l2d_complain("the cache cannot be opened: %s", why && *why ? why : larder_strerror(rc));
+	if (rc != 0) {
+		char *named = l2d_options_name(&service->options, why && *why ? why : larder_strerror(rc));
+		l2d_complain("the cache cannot be opened: %s", named ? named : larder_strerror(rc));
+		free(named);
+	}
 	larder_free(why);
 	return rc == 0 ? 0 : -1;
 }
@@ -45,7 +48,7 @@ static int open_cache(struct l2d_service *service, const char *dir, const char *
 	const struct l2d_options *options = &service->options;
 	char *own[OWN_SETTINGS] = {
 		setting("DIR", dir, 0), setting("NAME", "l2d", 0), setting("SECRET_FILE", secret, 0),
-		setting("MAX_VALUE", NULL, options->max_value_b + L2D_HEAD_SIZE), setting("SIZE", options->size ? options->size : "256M", 0),
+		setting("MAX_VALUE", NULL, options->max_value_b + L2D_HEAD_SIZE), setting("SIZE", options->size, 0),
 		setting("LIMIT_RATE", NULL, options->rate), setting("LIMIT_BURST", NULL, options->burst),
 		setting("LOG_LEVEL", options->log ? "info" : "warn", 0),
 	};

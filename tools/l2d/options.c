@@ -33,7 +33,7 @@ static void make_table(struct l2d_options *to, struct row table[ROWS])
 		{ "size", OPTION_TEXT, &to->size, 0, 0, "SIZE", "usable size of the cache (256M)" },
 		{ "secret-file", OPTION_TEXT, &to->secret_file, 0, 0, "FILE", "secret of the cache ($LARDER_SECRET_FILE, else one is made in DIR)" },
 		{ "token-file", OPTION_TEXT, &to->token_file, 0, 0, "FILE", "ask for the token in it, as Bearer (none)" },
-		{ "max-value", OPTION_SIZE, &to->max_value_b, 1, UINT64_C(1) << 29, "SIZE", "largest value that is taken (8M)" },
+		{ "max-value", OPTION_SIZE, &to->max_value_b, 1, UINT64_C(1) << 29, "SIZE", "largest value that is taken (8M, or a quarter of the cache)" },
 		{ "ttl", OPTION_TIME, &to->ttl_ms, 1, LARDER_TTL_MAX_MS, "TIME", "time to live of writes that name none (1h)" },
 		{ "rate", OPTION_SIZE, &to->rate, 0, 1000000, "N", "requests a second that a tenant may make; 0 = any number (0)" },
 		{ "burst", OPTION_SIZE, &to->burst, 0, 1000000, "N", "requests that it may be ahead; 0 = as many as the rate (0)" },
@@ -194,12 +194,12 @@ static int check(struct l2d_options *options)
 		return 2;
 	}
 	options->idle_ms -= options->idle_ms % 1000;
-	return -1;
+	return l2d_options_fit(options);
 }
 
 int l2d_options_read(int argc, char **argv, struct l2d_options *ret_options)
 {
-	struct l2d_options options = { .listen = "127.0.0.1:8420", .workers = 2, .connections = 1000, .max_value_b = 8U << 20,
+	struct l2d_options options = { .listen = "127.0.0.1:8420", .size = "256M", .workers = 2, .connections = 1000,
 		.ttl_ms = 3600000, .idle_ms = 60000, .drain_ms = 10000 };
 	struct row rows[ROWS];
 	struct option longs[ROWS + 1] = { { 0 } };
