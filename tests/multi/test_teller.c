@@ -280,6 +280,7 @@ static void test_retry_after_is_honoured(void **state)
 {
 	enum { WATCHED_MS = 1000 };
 	struct stage *stage = *state;
+	larder_tenant *tenant;
 	int64_t began_ms;
 	larder *cache;
 	pid_t teller;
@@ -293,8 +294,10 @@ static void test_retry_after_is_honoured(void **state)
 	TEAM_CHECK(fault_server_counts(stage->server)->requests <= 4);
 	TEAM_CHECK(pending(stage->dir) > 0);
 	cache = team_open(stage->dir, FORM, "THREADS=0", "L2_WRITE=through", stage->url, NULL);
-	set(team_tenant(cache, "acme"), "mine", "told", THROUGH_MS);
+	tenant = team_tenant(cache, "acme");
+	set(tenant, "mine", "told", THROUGH_MS);
 	TEAM_EXPECT(wrote(stage, "told"), 1);
+	larder_tenant_close(tenant);
 	larder_close(cache);
 	atomic_store(&stage->shared->leave, 1);
 	team_join(teller);
