@@ -94,7 +94,7 @@ struct ld_wire_answer {
 	int is_json;
 	int no_store;               /* no-store, private or no-cache */
 	int64_t age_ms;             /* -1 not given */
-	int64_t max_age_s;          /* -1 not given */
+	int64_t max_age_s;          /* of max-age or Expires; -1 not given; malformed: 0 */
 	int64_t stale_while_revalidate_s; /* -1 not given */
 	int64_t stale_if_error_s;   /* -1 not given */
 	int64_t created_ms;
@@ -127,7 +127,7 @@ size_t ld_codec_body_max(size_t value_max);
 /**
  * Read an answer that has a body (200). What is left of the TTL is ttl - max(Age, now - created), and never more than hard_end - now:
  *
- *   ttl      JSON's "ttl"; else max-age; else the default, and then Last-Modified does for a creation time that is not given. (With a
+ *   ttl      JSON's "ttl"; else max-age, or Expires; else the default, and then Last-Modified does for a creation time that is not given. (With a
  *            max-age it does not: max-age counts from the answer on, and is less by its Age.)
  *   stale    given together with that ttl: "stale", stale-while-revalidate or the default; the error window likewise
  *   tags     JSON's "larder_tags", else the header's, else JSON's "tags" where those are written as ours

@@ -131,8 +131,8 @@ enum ld_http_outcome {
 const char *ld_http_outcome_name(enum ld_http_outcome outcome);
 
 /**
- * What came back. Fields of headers are -1 (numbers), 0 (yes or no) or empty where the header is missing, malformed or out of bounds. Where
- * one comes twice the more careful value counts: the larger Age, the smaller max-age and windows, the older creation, the
+ * What came back. Fields of headers are -1 (numbers), 0 (yes or no) or empty where the header is missing, malformed or out of bounds; but a
+ * max-age or Expires that is malformed says that the answer is stale (RFC 9111, 4.2.1 and 5.3). Where one comes twice the more careful value counts: the larger Age, the smaller max-age and windows, the older creation, the
  * earlier end, the longer Retry-After; of ETag and X-Larder-Flags the first. Interim answers (1xx) and trailers are passed over.
  */
 struct ld_http_answer {
@@ -141,7 +141,7 @@ struct ld_http_answer {
 	unsigned char *body;        /* with LD_HTTP_OK: body_len bytes and a NUL, or NULL if there are none */
 	size_t body_len;
 	int64_t age_s;              /* Age */
-	int64_t max_age_s;          /* Cache-Control: max-age */
+	int64_t max_age_s;          /* Cache-Control: max-age; where there is none, Expires less Date (or now); malformed: 0 */
 	int64_t stale_s;            /* Cache-Control: stale-while-revalidate */
 	int64_t error_s;            /* Cache-Control: stale-if-error */
 	int64_t last_modified_ms;   /* Last-Modified, since 1970 */

@@ -97,6 +97,12 @@ static struct span unquote(struct span text)
 	return text;
 }
 
+/* Freshness that cannot be read is as good as over, not as not given. */
+static int64_t or_none_left(int64_t value)
+{
+	return value < 0 ? 0 : value;
+}
+
 static void take_directive(struct ld_http_answer *answer, struct span directive)
 {
 	const char *equals = memchr(directive.at, '=', directive.len);
@@ -111,7 +117,7 @@ static void take_directive(struct ld_http_answer *answer, struct span directive)
 	else if (is_word(name, "no-cache"))
 		answer->no_cache = 1;
 	else if (is_word(name, "max-age"))
-		keep_smaller(&answer->max_age_s, seconds(value));
+		keep_smaller(&answer->max_age_s, or_none_left(seconds(value)));
 	else if (is_word(name, "stale-while-revalidate"))
 		keep_smaller(&answer->stale_s, seconds(value));
 	else if (is_word(name, "stale-if-error"))
@@ -187,6 +193,10 @@ static void take_field(struct ld_http_receipt *receipt, struct span name, struct
 		take_content_type(receipt, value);
 	else if (is_word(name, "cache-control"))
 		take_cache_control(receipt, value);
+	else if (is_word(name, "expires"))
+		keep_smaller(&receipt->expires_ms, or_none_left(date(value)));
+	else if (is_word(name, "date"))
+		keep_larger(&receipt->date_ms, date(value));
 	else if (is_word(name, "age"))
 		keep_larger(&answer->age_s, seconds(value));
 	else if (is_word(name, "etag"))
@@ -217,7 +227,7 @@ static void begin_block(struct ld_http_receipt *receipt, struct span line)
 	answer->no_store = answer->no_cache = answer->json = answer->bad_tags = 0;
 	answer->tag_count = 0;
 	answer->etag[0] = '\0';
-	receipt->length = -1;
+	receipt->length = receipt->expires_ms = receipt->date_ms = -1;
 	receipt->chunked = receipt->encoded = 0;
 	receipt->block_status = left >= 3 ? (int)number((struct span){ space + 1, 3 }, 999, -1) : -1;
 }
@@ -228,11 +238,21 @@ static int is_bodiless(const struct ld_http_receipt *receipt)
 	return receipt->head || receipt->block_status == 204 || receipt->block_status == 304;
 }
 
+/* For those who give a date and no max-age. By the clock of whoever wrote it, if he told his. */
+static void find_freshness(struct ld_http_receipt *receipt)
+{
+	int64_t from_ms = receipt->date_ms >= 0 ? receipt->date_ms : receipt->wall_ms, s = (receipt->expires_ms - from_ms) / 1000;
+
+	if (receipt->answer->max_age_s < 0 && receipt->expires_ms >= 0)
+		receipt->answer->max_age_s = s < SECONDS_MAX ? or_none_left(s) : SECONDS_MAX;
+}
+
 static void end_block(struct ld_http_receipt *receipt)
 {
 	if (receipt->block_status >= 100 && receipt->block_status <= 199)
 		return;
 	receipt->closed = 1;
+	find_freshness(receipt);
 	/* What is compressed may be longer so: its cap is met as it is unpacked. */
 	if (!is_bodiless(receipt) && !receipt->chunked && !receipt->encoded && receipt->length > (int64_t)receipt->body_max)
 		receipt->too_large = 1;

@@ -66,6 +66,7 @@ struct ld_http_receipt {
 	size_t lines_b;
 	int64_t length;         /* Content-Length of the block that is being read, -1 = none */
 	int64_t wall_ms;        /* now, for dates */
+	int64_t expires_ms, date_ms; /* of the block that is being read; -1 = none; an Expires that is no date is 0, long over */
 	unsigned lines;
 	int block_status;       /* of the block that is being read */
 	uint8_t head;           /* the request is a HEAD */

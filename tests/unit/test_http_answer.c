@@ -63,7 +63,15 @@ static void test_fields(void **state)
 		{ "Cache-Control: max-age=60\r\n", MAX_AGE, 60 }, { "cache-control: public, MAX-AGE=60 , foo\r\n", MAX_AGE, 60 },
 		{ "Cache-Control: max-age=\"60\"\r\n", MAX_AGE, 60 }, { "Cache-Control: max-age = 60\r\n", MAX_AGE, 60 },
 		{ "Cache-Control: max-age=60, max-age=30\r\n", MAX_AGE, 30 }, { "Cache-Control: max-age=30\r\nCache-Control: max-age=60\r\n", MAX_AGE, 30 },
-		{ "Cache-Control: max-age=\r\n", MAX_AGE, -1 }, { "Cache-Control: max-age\r\n", MAX_AGE, -1 }, { "Cache-Control: max-age=-5\r\n", MAX_AGE, -1 },
+		{ "Cache-Control: max-age=\r\n", MAX_AGE, 0 }, { "Cache-Control: max-age\r\n", MAX_AGE, 0 }, { "Cache-Control: max-age=-5\r\n", MAX_AGE, 0 },
+		{ "Cache-Control: max-age=1.5\r\n", MAX_AGE, 0 }, { "Cache-Control: max-age=60, max-age=soon\r\n", MAX_AGE, 0 },
+		{ "Cache-Control: public\r\n", MAX_AGE, -1 }, { "Cache-Control: stale-while-revalidate=-5\r\n", STALE, -1 },
+		{ "Expires: 0\r\n", MAX_AGE, 0 }, { "Expires: -1\r\n", MAX_AGE, 0 }, { "Expires:\r\n", MAX_AGE, 0 }, { "Expires: tomorrow, or so\r\n", MAX_AGE, 0 },
+		{ "Expires: Sun, 06 Nov 1994 08:49:36 GMT\r\n", MAX_AGE, 0 }, { "Expires: Sun, 06 Nov 1994 08:50:37 GMT\r\n", MAX_AGE, 60 },
+		{ "Date: Sun, 06 Nov 1994 08:49:07 GMT\r\nExpires: Sun, 06 Nov 1994 08:50:37 GMT\r\n", MAX_AGE, 90 },
+		{ "Expires: Sun, 06 Nov 1994 08:50:37 GMT\r\nDate: today\r\n", MAX_AGE, 60 }, { "Expires: Sat, 06 Nov 2094 08:49:37 GMT\r\n", MAX_AGE, 2147483647 },
+		{ "Expires: Sun, 06 Nov 1994 08:50:37 GMT\r\nExpires: 0\r\n", MAX_AGE, 0 }, { "Expires: 0\r\nCache-Control: max-age=30\r\n", MAX_AGE, 30 },
+		{ "Cache-Control: max-age=x\r\nExpires: Sun, 06 Nov 1994 08:50:37 GMT\r\n", MAX_AGE, 0 }, { "Date: Sun, 06 Nov 1994 08:49:07 GMT\r\n", MAX_AGE, -1 },
 		{ "Cache-Control: s-max-age=5\r\n", MAX_AGE, -1 }, { "Cache-Control: x=\"max-age=5, max-age=6\"\r\n", MAX_AGE, -1 },
 		{ "Cache-Control: x=\"unended, max-age=5\r\n", MAX_AGE, -1 }, { "Cache-Control: ,,,max-age=5,,\r\n", MAX_AGE, 5 },
 		{ "Cache-Control: max-age=9999999999999\r\n", MAX_AGE, 2147483647 },
@@ -123,13 +131,14 @@ static void test_interim_answers_and_trailers(void **state)
 
 	(void)state;
 	ld_http_receipt_init(&receipt, &answer, BODY_MAX, 0, 0);
-	receive(&receipt, "HTTP/1.1 103 Early\r\nAge: 7\r\nETag: \"early\"\r\nCache-Control: no-store\r\n\r\n");
+	receive(&receipt, "HTTP/1.1 103 Early\r\nAge: 7\r\nETag: \"early\"\r\nCache-Control: no-store\r\nExpires: 0\r\n\r\n");
 	assert_int_equal(receipt.closed, 0);
 	receive(&receipt, "HTTP/1.1 200 OK\r\nAge: 1\r\n\r\n");
 	receive(&receipt, "Age: 99\r\nETag: \"trailer\"\r\nHTTP/1.1 200 OK\r\n\r\n");
 	assert_int_equal(answer.age_s, 1);
 	assert_string_equal(answer.etag, "");
 	assert_int_equal(answer.no_store, 0);
+	assert_int_equal(answer.max_age_s, -1);
 }
 
 static void test_the_same_over_the_wire(void **state)

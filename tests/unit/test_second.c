@@ -128,6 +128,37 @@ static void test_l1_keeps_nothing_longer_than_l2_says(void **state)
 	assert_true(box_gives(box, "c", LARDER_MISS, NULL));
 }
 
+/* A time that cannot be read is not one that was not given: nobody knows that the value is fresh. */
+static void test_unreadable_times_are_none(void **state)
+{
+	static const char *const unreadable[] = { "Cache-Control: max-age=-5\r\n", "Cache-Control: max-age=long\r\n", "Expires: 0\r\n",
+		"Expires: Thu, 01 Jan 1970 00:00:00 GMT\r\n" };
+	struct second *both = *state;
+	struct box *box = open_both(both, (const char *const[]){ "TTL=1h", "L2_CODEC=raw", NULL });
+	struct larder_value value;
+
+	for (size_t i = 0; i < sizeof(unreadable) / sizeof(*unreadable); i++) {
+		fault_server_clear(both->server);
+		answer(both, 200, unreadable[i], "v", 0);
+		assert_true(box_gives(box, "a", LARDER_MISS, NULL));
+		assert_true(box_gives(box, "a", LARDER_MISS, NULL));
+		assert_int_equal(second_requests(both), 2 * (i + 1));
+	}
+	/* One that was not given is the policy's. */
+	fault_server_clear(both->server);
+	answer(both, 200, NULL, "v", 1);
+	assert_int_equal(larder_get(box->tenant, BOX_SPACE, "b", 1, NULL, &value), 0);
+	assert_in_range(value.fresh_ms, 3590000, 3600000);
+	larder_value_free(&value);
+	assert_true(box_gives(box, "b", 0, "v"));
+	assert_int_equal(second_requests(both), 9);
+	/* A date far ahead is as good as a max-age. */
+	answer(both, 200, "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nExpires: Sun, 06 Nov 1994 08:50:37 GMT\r\n", "v", 1);
+	assert_int_equal(larder_get(box->tenant, BOX_SPACE, "c", 1, NULL, &value), 0);
+	assert_in_range(value.fresh_ms, 50000, 60000);
+	larder_value_free(&value);
+}
+
 static void test_a_hard_end_travels(void **state)
 {
 	struct second *both = *state;
@@ -731,6 +762,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_l2_has_not_is_a_miss, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_this_tier_does_not_ask, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_l1_keeps_nothing_longer_than_l2_says, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_unreadable_times_are_none, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_a_hard_end_travels, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_many_and_into, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_tags_travel, second_begin, second_end),
