@@ -41,6 +41,7 @@ struct ld_fault_plan {
 	_Atomic int64_t countdown;
 	_Atomic uint64_t acted;      /* times it acted */
 	_Atomic int64_t alloc_countdown; /* the allocation that takes it from 1 to 0 fails; 0 = none */
+	_Atomic uint64_t alloc_failed; /* allocations that it has failed */
 	_Atomic uint64_t passed[LD_FAULT_POINTS]; /* passes of each point */
 };
 

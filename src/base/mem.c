@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The allocator of the build with fault points: malloc(3) and friends, but for the one allocation that the plan fails. What is
- * shipped calls them directly. Called by everything that allocates.
+ * shipped calls them directly. Called by everything that allocates. And the question whether there is memory, in both.
  */
 #include "base/mem.h"
+
+#include <stdlib.h>
 
 #ifdef LARDER_FAULTS
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/fault.h"
@@ -24,6 +25,7 @@ static int is_refused(void)
 			continue;
 		if (left > 1)
 			return 0;
+		atomic_fetch_add(&plan->alloc_failed, 1);
 		errno = ENOMEM;
 		return 1;
 	}
@@ -50,4 +52,25 @@ char *ld_strdup(const char *text)
 	return is_refused() ? NULL : strdup(text);
 }
 
+static int has_refused(void)
+{
+	struct ld_fault_plan *plan = ld_fault_current();
+
+	return plan != NULL && atomic_load(&plan->alloc_failed) > 0;
+}
+#else
+static int has_refused(void)
+{
+	return 0;
+}
 #endif
+
+int ld_mem_lacks(size_t size)
+{
+	/* volatile: a compiler may leave out what is only had and given back, and take it that it was had. */
+	void *volatile probe = malloc(size);
+	int lacking = probe == NULL;
+
+	free(probe);
+	return lacking || has_refused();
+}

@@ -22,4 +22,10 @@ char *ld_strdup(const char *text) __attribute__((malloc));
 #define ld_strdup strdup
 #endif
 
+/**
+ * Can so much not be had just now? 1 or 0. For whoever is told by somebody else that memory is out, who says so of other things too. With fault points
+ * also 1 from the moment on that the plan has failed an allocation.
+ */
+int ld_mem_lacks(size_t size);
+
 #endif

@@ -122,7 +122,7 @@ enum ld_http_outcome {
 	LD_HTTP_TLS,            /* no TLS between us: the certificate is refused, theirs or ours */
 	LD_HTTP_POOL_BUSY,      /* all connections were in use for the whole of pool_wait_ms, or of the limit where that is shorter; or this process may not
 	                           or cannot make a socket or open a certificate, for want of descriptors */
-	LD_HTTP_BAD_ANSWER,     /* a redirect, or not HTTP, or headers without end */
+	LD_HTTP_BAD_ANSWER,     /* a redirect, or not HTTP, or headers without end, or a line of them; or libcurl would not begin: then nothing was `sent` */
 	LD_HTTP_STOPPED,        /* `stop` said so */
 	LD_HTTP_OUTCOMES
 };

@@ -13,6 +13,8 @@
 
 #include <larder/larder.h>
 
+#include "base/mem.h"
+
 static const char *const outcome_names[LD_HTTP_OUTCOMES] = {
 	[LD_HTTP_OK] = "ok",
 	[LD_HTTP_TIMEOUT] = "timeout",
@@ -129,15 +131,30 @@ static int is_without_descriptor(const struct ld_http_slot *slot, CURLcode rc)
 	}
 }
 
+/* Ten times the longest header line that libcurl takes. */
+enum { PLENTY_B = 1 << 20 };
+
+/* libcurl says of a line that is longer than it takes that memory is out. Where there was an answer, and is memory, it was that. */
+static int is_line_too_long(const struct ld_http_slot *slot, CURLcode rc)
+{
+	curl_off_t began_us = 0;
+
+	if (rc != CURLE_OUT_OF_MEMORY)
+		return 0;
+	(void)curl_easy_getinfo(slot->easy, CURLINFO_STARTTRANSFER_TIME_T, &began_us);
+	return began_us > 0 && !ld_mem_lacks(PLENTY_B);
+}
+
 int ld_http_conclude(const struct ld_http_slot *slot, CURLcode rc, struct ld_http_answer *answer)
 {
 	const struct ld_http_receipt *receipt = &slot->receipt;
+	int line_too_long = is_line_too_long(slot, rc);
 
-	if (rc == CURLE_OUT_OF_MEMORY || receipt->no_memory)
+	if ((rc == CURLE_OUT_OF_MEMORY && !line_too_long) || receipt->no_memory)
 		return LARDER_E_NOMEM;
 	if (is_without_descriptor(slot, rc))
 		answer->outcome = LD_HTTP_POOL_BUSY;
-	else if (receipt->too_many)
+	else if (receipt->too_many || line_too_long)
 		answer->outcome = LD_HTTP_BAD_ANSWER;
 	else if (receipt->too_large)
 		answer->outcome = LD_HTTP_BAD_BODY;

@@ -257,6 +257,10 @@ static size_t make_head(const struct connection *c, const struct fault_rule *rul
 	switch (rule->answer.fault) {
 	case FAULT_HEADERS:
 		return (size_t)used;
+	case FAULT_LINE:
+		return (size_t)(used + snprintf(head + used, HEAD_MAX - (size_t)used, "X-More: "));
+	case FAULT_STATUS_LINE:
+		return (size_t)(strchr(head, '\r') - head);
 	case FAULT_CHUNKED:
 	case FAULT_CHUNKED_HALF:
 	case FAULT_CHUNKED_BAD:
@@ -302,6 +306,9 @@ static int send_answer(struct connection *c, const struct fault_rule *rule, int 
 		return transmit_without_end(c, "5\r\nhello\r\n");
 	case FAULT_HEADERS:
 		return transmit_without_end(c, "X-More: and more\r\n");
+	case FAULT_LINE:
+	case FAULT_STATUS_LINE:
+		return transmit_without_end(c, "and more and more and more and more and more and more and more and more ");
 	default:
 		break;
 	}

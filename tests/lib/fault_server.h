@@ -36,6 +36,8 @@ enum fault_kind {
 	FAULT_CHUNKED_BAD,      /* a chunk whose length is no number */
 	FAULT_ENDLESS,          /* chunks without end */
 	FAULT_HEADERS,          /* header lines without end */
+	FAULT_LINE,             /* one header line without end */
+	FAULT_STATUS_LINE,      /* the status line without end */
 	FAULT_NOT_HTTP,         /* some other protocol */
 	FAULT_DELIMITED,        /* neither length nor chunks: the body ends with the connection */
 	FAULT_GZIP,             /* no fault: body and fill compressed, with Content-Encoding */

@@ -483,6 +483,8 @@ static void test_allocations_fail(void **state)
 		assert_true(rc == 0 || rc == LARDER_E_NOMEM);
 		if (rc == 0 && answer.outcome == LD_HTTP_OK)
 			expect_body(&answer, "GET /m ");
+		/* The server has no part in it. */
+		assert_false(rc == 0 && answer.outcome == LD_HTTP_BAD_ANSWER && answer.sent);
 		if (left)
 			assert_int_equal(rc == 0 ? answer.outcome : LD_HTTP_OUTCOMES, LD_HTTP_OK);
 		ld_http_answer_free(&answer);
