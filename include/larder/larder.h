@@ -123,7 +123,7 @@ enum larder_reason {
 	LARDER_REASON_L2_THROTTLED, /**< L2 answered with 429 */
 	LARDER_REASON_L2_DENIED, /**< L2 answered with 401 or 403: look at LARDER_L2_TOKEN_FILE */
 	LARDER_REASON_L2_REJECTED, /**< L2 answered with another 4xx, or a redirect */
-	LARDER_REASON_L2_BODY,   /**< an answer of L2 could not be read */
+	LARDER_REASON_L2_BODY,   /**< an answer of L2 could not be read, is not HTTP, has a part of the value, or calls another value unchanged */
 	LARDER_REASON_L2_OPEN,   /**< the circuit breaker is open: L2 is known to be down, and was not asked */
 	LARDER_REASON_L2_BUSY,   /**< no connection was free, or LARDER_L2_INFLIGHT calls of the host were under way */
 	LARDER_REASON_COUNT

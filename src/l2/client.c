@@ -134,7 +134,7 @@ static enum ld_l2_outcome perform(struct ld_l2 *l2, struct passage *passage, str
 		}
 		end->tries++;
 		end->status = answer->status;
-		outcome = ld_l2_of_answer(answer);
+		outcome = ld_l2_of_answer(made, answer);
 		/*
 		 * Done, and so not again, for what was sent before it had the same Idempotency-Key. Refused, or nothing there to delete, one before it may still
 		 * be under way.
@@ -206,7 +206,7 @@ static enum ld_l2_outcome tell(struct ld_l2 *l2, const struct ld_l2_call *call, 
 	enum ld_l2_outcome outcome = converse(l2, call, limit_ms, made, &answer, ret_end);
 
 	ld_http_answer_free(&answer);
-	return outcome == LD_L2_SAME ? LD_L2_REJECTED : outcome;
+	return outcome;
 }
 
 enum ld_l2_outcome ld_l2_head(struct ld_l2 *l2, const struct ld_l2_call *call, struct ld_l2_end *ret_end)

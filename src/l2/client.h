@@ -56,8 +56,8 @@ enum ld_l2_outcome {
 	LD_L2_SERVER,                   /* 5xx */
 	LD_L2_THROTTLED,                /* 429 */
 	LD_L2_DENIED,                   /* 401, 403, 407 */
-	LD_L2_REJECTED,                 /* another 4xx, or a redirect */
-	LD_L2_BODY,                     /* an answer that cannot be read */
+	LD_L2_REJECTED,                 /* another 4xx, or a redirect: any 3xx but a 304 that was asked for */
+	LD_L2_BODY,                     /* an answer that cannot be read: not HTTP, cut short, a part of the value, a 304 of another value */
 	LD_L2_OPEN,                     /* the breaker is open */
 	LD_L2_BUSY,                     /* no connection free, no descriptor for one, or too many calls of the host under way */
 	LD_L2_LOCAL,                    /* out of memory, or a request that may not be sent */
@@ -92,7 +92,7 @@ struct ld_l2_end {
 	int64_t retry_after_ms;         /* OPEN, THROTTLED, SERVER: so long, if it was told; else 0 */
 	int64_t took_ms;
 	uint32_t tries;                 /* requests sent */
-	int status;                     /* of the last answer; 0 = none */
+	int status;                     /* of the last answer; 0 = none. 300..399 with LD_L2_REJECTED: a redirect, which says nothing against the request */
 	int unanswered;                 /* 1: L2 may have a request of this call that it has not answered, and may carry it out later */
 };
 

@@ -70,6 +70,7 @@ struct ld_l2_made {
 	struct ld_http_header headers[LD_L2_HEADERS];
 	char path[1 + LARDER_TENANT_MAX + 1 + 2 * LARDER_DIGEST_SIZE + 1];
 	char request_id[2 * LD_L2_WRITE_ID + 1], write_id[2 * LD_L2_WRITE_ID + 1];
+	const char *etag;                  /* what a 304 would be about: sent as If-None-Match; NULL = none was */
 };
 
 /** The connections of this process, made at its first call; NULL when memory is out. */
@@ -82,7 +83,8 @@ void ld_l2_make_write(struct ld_l2 *l2, const struct ld_l2_call *call, enum ld_h
 /** name and value are borrowed. */
 void ld_l2_add_header(struct ld_l2_made *made, const char *name, const char *value);
 
-enum ld_l2_outcome ld_l2_of_answer(const struct ld_http_answer *answer);
+/** What an answer to this request is; for the value in it ld_l2_take_value() has the last word. */
+enum ld_l2_outcome ld_l2_of_answer(const struct ld_l2_made *made, const struct ld_http_answer *answer);
 /**
  * Was something sent of which nobody says what became of it? A gateway that was itself not answered says 502 or 504, some say 500 or 503. Who gives a time
  * with its 503 turns away what it has not begun.

@@ -189,7 +189,7 @@ static void take_down(struct many *many, struct talk *talk)
 	}
 	end->tries++;
 	end->status = talk->answer.status;
-	outcome = ld_l2_of_answer(&talk->answer);
+	outcome = ld_l2_of_answer(&talk->made, &talk->answer);
 	end->retry_after_ms = talk->answer.retry_after_ms > 0 ? talk->answer.retry_after_ms : 0;
 	if (!ld_l2_is_passing(outcome, &talk->answer) || end->tries > many->l2->config.retries) {
 		finish(many, talk, outcome);
@@ -236,7 +236,7 @@ static void end_all(struct many *many)
 		if (talk->state != WAITING)
 			continue;
 		if (talk->admitted)
-			finish(many, talk, talk->ask->end.tries > 0 ? ld_l2_of_answer(&talk->answer) : LD_L2_TIMEOUT);
+			finish(many, talk, talk->ask->end.tries > 0 ? ld_l2_of_answer(&talk->made, &talk->answer) : LD_L2_TIMEOUT);
 		else
 			turn_away(many, talk, LD_L2_TIMEOUT);
 	}

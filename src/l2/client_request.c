@@ -64,6 +64,7 @@ void ld_l2_make(struct ld_l2 *l2, const struct ld_l2_call *call, enum ld_http_me
 	char *at = made->path;
 
 	memset(&made->request, 0, sizeof(made->request));
+	made->etag = NULL;
 	*at++ = '/';
 	if (l2->config.tenant_in != LD_L2_IN_HEADER)
 		at += snprintf(at, LARDER_TENANT_MAX + 2, "%s/", tenant);
@@ -86,15 +87,37 @@ void ld_l2_make_write(struct ld_l2 *l2, const struct ld_l2_call *call, enum ld_h
 
 /* ---- the answer ---- */
 
-static enum ld_l2_outcome of_status(int status)
+/* A part of a value is not the value, and no content is not an empty one; to a write or a HEAD any 2xx says that it is well. */
+static enum ld_l2_outcome of_success(const struct ld_l2_made *made, int status)
 {
+	return made->request.method != LD_HTTP_GET || status == 200 || status == 203 ? LD_L2_HIT : LD_L2_BODY;
+}
+
+/* Weak comparison (RFC 9110, 8.8.3.2). */
+static const char *opaque_tag(const char *etag)
+{
+	return strncmp(etag, "W/", 2) == 0 ? etag + 2 : etag;
+}
+
+/* One that names another value than the one that was asked about renews nothing (RFC 9111, 4.3.4); one that was not asked for is a 3xx like any other. */
+static enum ld_l2_outcome of_unchanged(const struct ld_l2_made *made, const struct ld_http_answer *answer)
+{
+	if (!made->etag)
+		return LD_L2_REJECTED;
+	return answer->etag[0] && strcmp(opaque_tag(answer->etag), opaque_tag(made->etag)) != 0 ? LD_L2_BODY : LD_L2_SAME;
+}
+
+static enum ld_l2_outcome of_status(const struct ld_l2_made *made, const struct ld_http_answer *answer)
+{
+	int status = answer->status;
+
 	if (status < 300)
-		return LD_L2_HIT;
+		return of_success(made, status);
 	if (status >= 500)
 		return LD_L2_SERVER;
 	switch (status) {
 	case 304:
-		return LD_L2_SAME;
+		return of_unchanged(made, answer);
 	case 404:
 	case 410:
 		return LD_L2_MISS;
@@ -109,11 +132,19 @@ static enum ld_l2_outcome of_status(int status)
 	}
 }
 
-enum ld_l2_outcome ld_l2_of_answer(const struct ld_http_answer *answer)
+/* A redirect is what the service says; what is no answer of HTTP's is a failure of whoever is there; what never left this host says nothing of either. */
+static enum ld_l2_outcome of_bad_answer(const struct ld_http_answer *answer)
+{
+	if (answer->status >= 300 && answer->status <= 399)
+		return LD_L2_REJECTED;
+	return answer->sent ? LD_L2_BODY : LD_L2_LOCAL;
+}
+
+enum ld_l2_outcome ld_l2_of_answer(const struct ld_l2_made *made, const struct ld_http_answer *answer)
 {
 	switch (answer->outcome) {
 	case LD_HTTP_OK:
-		return of_status(answer->status);
+		return of_status(made, answer);
 	case LD_HTTP_TIMEOUT:
 		return LD_L2_TIMEOUT;
 	case LD_HTTP_REFUSED:
@@ -129,7 +160,7 @@ enum ld_l2_outcome ld_l2_of_answer(const struct ld_http_answer *answer)
 	case LD_HTTP_STOPPED:
 		return LD_L2_OPEN;
 	default:
-		return LD_L2_REJECTED;
+		return of_bad_answer(answer);
 	}
 }
 
@@ -225,8 +256,6 @@ static enum ld_l2_outcome renew_value(struct ld_http_answer *answer, const struc
 {
 	struct ld_wire_answer wire = to_codec(answer, have);
 
-	if (!have->copy)
-		return LD_L2_REJECTED;
 	*ret_value = *have->copy;
 	ret_value->data = NULL;
 	ret_value->len = 0;
@@ -239,8 +268,10 @@ void ld_l2_make_get(struct ld_l2 *l2, const struct ld_l2_call *call, const struc
 	ld_l2_make(l2, call, LD_HTTP_GET, made);
 	ld_l2_add_header(made, "Accept", l2->config.codec == LD_CODEC_JSON ? "application/json, application/octet-stream;q=0.9" :
 	    "application/octet-stream, application/json;q=0.9");
-	if (have->copy && have->copy->etag[0])
-		ld_l2_add_header(made, "If-None-Match", have->copy->etag);
+	if (have->copy && have->copy->etag[0]) {
+		made->etag = have->copy->etag;
+		ld_l2_add_header(made, "If-None-Match", made->etag);
+	}
 	made->request.body_max = ld_codec_body_max(l2->config.value_max);
 }
 

@@ -330,6 +330,14 @@ static const struct failing failures[] = {
 	{ { .status = 403 }, LARDER_REASON_L2_DENIED, "403" },
 	{ { .status = 400 }, LARDER_REASON_L2_REJECTED, "400" },
 	{ { .status = 302, .headers = "Location: http://127.0.0.1:1/\r\n" }, LARDER_REASON_L2_REJECTED, "redirect" },
+	{ { .status = 304 }, LARDER_REASON_L2_REJECTED, "304 that was not asked for" },
+	{ { .status = 201, .body = "made" }, LARDER_REASON_L2_BODY, "201" },
+	{ { .status = 204 }, LARDER_REASON_L2_BODY, "204" },
+	{ { .status = 206, .headers = "Content-Range: bytes 0-3/9\r\n", .body = "part" }, LARDER_REASON_L2_BODY, "206" },
+	{ { .fault = FAULT_NOT_HTTP }, LARDER_REASON_L2_BODY, "not HTTP" },
+	{ { .fault = FAULT_HEADERS }, LARDER_REASON_L2_BODY, "headers without end" },
+	{ { .fault = FAULT_LINE }, LARDER_REASON_L2_BODY, "a header without end" },
+	{ { .fault = FAULT_STATUS_LINE }, LARDER_REASON_L2_BODY, "a status without end" },
 	{ { .headers = "Content-Type: application/json\r\n", .body = "{\"value\":" }, LARDER_REASON_L2_BODY, "bad JSON" },
 };
 
@@ -448,6 +456,47 @@ static void test_a_flush_says_that_the_breaker_is_open(void **state)
 	assert_int_equal(larder_retry_after(), 0);
 }
 
+/* Of what is there instead of L2, as of L2 itself. A redirect and what else L2 says for itself are no such thing. */
+static void test_what_is_no_answer_opens_the_breaker(void **state)
+{
+	static const struct fault_answer broken[] = { { .fault = FAULT_NOT_HTTP }, { .fault = FAULT_LINE }, { .status = 206, .body = "part" } };
+	struct second *both = *state;
+	struct box *box = open_both(both, (const char *const[]){ "L2_RETRIES=0", "BREAKER_FAILURES=3", "BREAKER_OPEN_MS=60s", "BREAKER_OPEN_MAX_MS=60s", NULL });
+
+	answer(both, 302, "Location: http://127.0.0.1:1/\r\n", NULL, 10);
+	answer(both, 304, NULL, NULL, 10);
+	for (int i = 0; i < 20; i++) {
+		assert_true(box_gives(box, "a", LARDER_E_L2, NULL));
+		assert_int_equal(larder_reason(), LARDER_REASON_L2_REJECTED);
+	}
+	for (size_t i = 0; i < sizeof(broken) / sizeof(*broken); i++)
+		fault_server_rule(both->server, "/", &broken[i], 1);
+	for (size_t i = 0; i < sizeof(broken) / sizeof(*broken); i++) {
+		assert_true(box_gives(box, "a", LARDER_E_L2, NULL));
+		assert_int_equal(larder_reason(), LARDER_REASON_L2_BODY);
+	}
+	assert_true(box_said(box, "transition=opened-failures"));
+	assert_true(box_gives(box, "a", LARDER_E_L2, NULL));
+	assert_int_equal(larder_reason(), LARDER_REASON_L2_OPEN);
+	assert_int_equal(second_requests(both), 23);
+}
+
+/* It is not refused: L2 is told as soon as there is one. */
+static void test_a_write_outlives_what_is_no_answer(void **state)
+{
+	struct second *both = *state;
+	struct box *box = open_both(both, (const char *const[]){ "L2_RETRIES=0", "L2_GET_MS=200ms", "L2_SET_MS=200ms", "L2_DELETE_MS=200ms", NULL });
+
+	fault_server_rule(both->server, "/", &(struct fault_answer){ .fault = FAULT_NOT_HTTP }, 1);
+	fault_server_rule(both->server, "/", &(struct fault_answer){ .fault = FAULT_STATUS_LINE }, 1);
+	answer(both, 204, NULL, NULL, 0);
+	assert_int_equal(box_set(box, "a", "text"), 0);
+	assert_int_equal(larder_flush(box->cache, FLUSH_MS), 0);
+	assert_int_equal(second_requests(both), 3);
+	assert_string_equal(fault_server_seen(both->server, 0)->method, "POST");
+	assert_non_null(strstr((const char *)fault_server_seen(both->server, 0)->body, "\"value\":\"text\""));
+}
+
 static void without_descriptors(void *arg)
 {
 	struct box *box = arg;
@@ -525,6 +574,27 @@ static void test_a_stale_value_outlives_l2(void **state)
 	atomic_fetch_add(&box->plan->boot_shift_ms, 61000);
 	answer(both, 200, "Cache-Control: max-age=60\r\n", "second", 1);
 	assert_true(box_gives(box, "a", 0, "second"));
+}
+
+/* RFC 9111, 4.3.4: a 304 is about the value that was asked about. Tags are compared weakly. */
+static void test_another_etag_renews_nothing(void **state)
+{
+	struct second *both = *state;
+	struct box *box = open_both(both, (const char *const[]){ "L2_RETRIES=0", "TTL=1s", "STALE=1h", "L2_CODEC=raw", "BREAKER_FAILURES=0", NULL });
+
+	answer(both, 200, "Cache-Control: max-age=1, stale-while-revalidate=3600\r\nETag: \"v1\"\r\n", "first", 1);
+	assert_true(box_gives(box, "a", 0, "first"));
+	atomic_fetch_add(&box->plan->boot_shift_ms, 2000);
+	answer(both, 304, "ETag: \"v2\"\r\nCache-Control: max-age=60\r\n", NULL, 1);
+	assert_true(box_gives(box, "a", LARDER_STALE, "first"));
+	assert_int_equal(larder_reason(), LARDER_REASON_L2_BODY);
+	answer(both, 304, "ETag: W/\"v2\"\r\nCache-Control: max-age=60\r\n", NULL, 1);
+	assert_true(box_gives(box, "a", LARDER_STALE, "first"));
+	answer(both, 304, "ETag: W/\"v1\"\r\nCache-Control: max-age=60\r\n", NULL, 1);
+	assert_true(box_gives(box, "a", 0, "first"));
+	assert_true(box_gives(box, "a", 0, "first"));
+	assert_string_equal(header(fault_server_seen(both->server, 0), "If-None-Match"), "\"v1\"");
+	assert_int_equal(second_requests(both), 4);
 }
 
 /* This host's store takes nothing: both tiers are one then. */
@@ -772,10 +842,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_retries, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_the_host_learns_that_it_is_down, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_a_flush_says_that_the_breaker_is_open, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_what_is_no_answer_opens_the_breaker, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_a_write_outlives_what_is_no_answer, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_a_worker_without_descriptors_opens_no_breaker, second_begin, second_end),
 #ifdef LARDER_FAULTS
 		cmocka_unit_test_setup_teardown(test_one_probe_and_three_successes, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_a_stale_value_outlives_l2, second_begin, second_end),
+		cmocka_unit_test_setup_teardown(test_another_etag_renews_nothing, second_begin, second_end),
 		cmocka_unit_test_setup_teardown(test_without_l1_everything_goes_to_l2, second_begin, second_end),
 #endif
 		cmocka_unit_test_setup_teardown(test_a_tenant_is_kept_to_its_share_of_l2, second_begin, second_end),
