@@ -132,8 +132,9 @@ const char *ld_http_outcome_name(enum ld_http_outcome outcome);
 
 /**
  * What came back. Fields of headers are -1 (numbers), 0 (yes or no) or empty where the header is missing, malformed or out of bounds; but a
- * max-age or Expires that is malformed says that the answer is stale (RFC 9111, 4.2.1 and 5.3). Where one comes twice the more careful value counts: the larger Age, the smaller max-age and windows, the older creation, the
- * earlier end, the longer Retry-After; of ETag and X-Larder-Flags the first. Interim answers (1xx) and trailers are passed over.
+ * max-age or Expires that is malformed says that the answer is stale (RFC 9111, 4.2.1 and 5.3). Where one comes twice the more careful value counts: the
+ * larger Age, the smaller max-age and windows, the older creation, the earlier end, the longer Retry-After; of ETag and X-Larder-Flags the first. Interim
+ * answers (1xx) and trailers are passed over.
  */
 struct ld_http_answer {
 	enum ld_http_outcome outcome;
