@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How many threads are at work, and the handler that waits for them. Called by the threads of cache/ and l2/, and by exit(). It must never hold up the end of a
- * process for longer than WAIT_MS.
+ * How many threads are at work, and the handler that waits for them. Called by the threads of cache/ and l2/, and when the process ends. It must never hold
+ * that up for longer than WAIT_MS.
  *
  *   begin after the handler has looked      refused: both are under the lock.
- *   exit() by a thread that is at work      (from the host's log function) it does not wait for itself.
- *   exit() in a child, forked in the midst  the count is the parent's: of another generation, it is 0 here.
+ *   a thread that is at work ends the       (from the host's log function) it does not wait for itself.
+ *   process
+ *   a child ends, forked in the midst       the count is the parent's: of another generation, it is 0 here.
  *   the cache is closed later still, by     the threads have returned, or return from their loaders: joining them does not wait for the handler.
  *   another handler
- *   _exit(), a signal                       no handler runs, neither OpenSSL's nor ours.
+ *   killed, or ended without handlers       neither OpenSSL's run nor ours.
  */
 #include "base/background.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /**
- * Threads of ours that may be at work when the process calls exit(), or returns from main, and nobody has closed the cache. Its exit handlers free what
+ * Threads of ours that may be at work when the process exits, or returns from main, and nobody has closed the cache. Its exit handlers free what
  * OpenSSL has, and a thread that is inside OpenSSL then crashes. So a handler of ours, which runs before those, has them leave off and waits until they have.
  *
  *     thread     while (ld_background_begin()) { a piece of work; ld_background_end(); sleep }
