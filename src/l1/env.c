@@ -21,6 +21,7 @@
 
 #include "base/errors.h"
 #include "base/fault.h"
+#include "base/file.h"
 
 enum { PATH_SIZE = 4200, TABLES = 4, READER_B = 64, LOCK_HEAD_B = 256 };
 
@@ -91,13 +92,18 @@ static int create_env(const struct ld_seg_params *params, MDB_env **ret_env)
 /* LMDB takes a path only. Where the directory cannot be reached by its path any more (chroot), its descriptor may do. */
 static int open_by_path(MDB_env *env, const struct ld_env_place *place, const char *name, unsigned flags)
 {
+	struct ld_file_low low;
 	char path[PATH_SIZE];
 	struct stat st;
+	int rc;
 
 	snprintf(path, sizeof(path), "%s/%s", place->dir, name);
 	if (stat(path, &st) != 0)
 		snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", place->dir_fd, name);
-	return mdb_env_open(env, path, flags, 0600);
+	ld_file_low_hold(&low);
+	rc = mdb_env_open(env, path, flags, 0600);
+	ld_file_low_release(&low);
+	return rc;
 }
 
 /*

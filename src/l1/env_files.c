@@ -20,6 +20,8 @@
 
 #include <larder/larder.h>
 
+#include "base/file.h"
+
 void ld_env_data_name(const char *name, uint32_t generation, char ret[LD_ENV_NAME_SIZE])
 {
 	snprintf(ret, LD_ENV_NAME_SIZE, "%s.%" PRIu32 ".mdb", name, generation);
@@ -32,7 +34,7 @@ void ld_env_lock_name(const char *name, uint32_t generation, char ret[LD_ENV_NAM
 
 int ld_env_make_file(const struct ld_env_place *place, const char *name, int create, uint64_t size)
 {
-	int fd = openat(place->dir_fd, name, O_RDWR | create | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = ld_file_open_at(place->dir_fd, name, O_RDWR | create | O_NOFOLLOW, 0600);
 	struct stat st;
 	int rc = 0;
 
@@ -111,7 +113,7 @@ static void set_aside(const struct ld_env_place *place, const char *file)
 
 uint32_t ld_env_clean(const struct ld_env_place *place, uint32_t keep, uint32_t aside)
 {
-	int fd = openat(place->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = ld_file_open_at(place->dir_fd, ".", O_RDONLY | O_DIRECTORY, 0);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	uint32_t highest = 0;
 	struct dirent *row;

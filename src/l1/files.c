@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/file.h"
 
 /* What is left of a call's time for the next thing that it waits for; whatever it passes on its way, it waits no longer in all. */
 static int64_t left_until(int64_t end_ms)
@@ -63,7 +64,7 @@ int ld_files_open_directory(const struct ld_store *store, struct ld_problems *pr
 {
 	const char *dir = store->config.dir;
 	int made = store->config.create && mkdir(dir, 0700) == 0, rc = 0;
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = ld_file_open_at(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 
 	if (fd < 0) {
 		if (errno == ENOENT && !store->config.create)

@@ -53,6 +53,7 @@
 #include <larder/larder.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/process.h"
 #include "crypto/locked.h"
@@ -98,6 +99,7 @@ void ld_http_slot_limit(struct ld_http_slot *slot)
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	struct ld_http_slot *slot = ctx;
+	struct ld_file_low low;
 
 	(void)purpose;
 	for (unsigned i = 0; i < LD_HTTP_SOCKETS; i++) {
@@ -105,7 +107,9 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 
 		if (atomic_load(&slot->sockets[i]) != -1)
 			continue;
+		ld_file_low_hold(&low);
 		fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+		ld_file_low_release(&low);
 		/* A host without IPv6 tries the other addresses. All else - no descriptors, a filter of system calls - is this process's own. */
 		slot->no_socket |= fd == -1 && errno != EAFNOSUPPORT && errno != EPROTONOSUPPORT;
 		atomic_store(&slot->sockets[i], fd);
@@ -212,6 +216,7 @@ static int prepare_multi(struct ld_http_slot *slot)
 static struct ld_http_slot *make_slot(struct ld_http *http, unsigned place)
 {
 	struct ld_http_slot *slot = ld_calloc(1, sizeof(*slot));
+	struct ld_file_low low;
 
 	if (slot == NULL)
 		return NULL;
@@ -220,8 +225,11 @@ static struct ld_http_slot *make_slot(struct ld_http *http, unsigned place)
 	atomic_init(&slot->busy, 1);
 	for (unsigned i = 0; i < LD_HTTP_SOCKETS; i++)
 		atomic_init(&slot->sockets[i], -1);
+	/* It keeps a pair of sockets to be woken by. */
+	ld_file_low_hold(&low);
 	slot->easy = curl_easy_init();
 	slot->multi = curl_multi_init();
+	ld_file_low_release(&low);
 	if (slot->easy == NULL || slot->multi == NULL || !prepare_multi(slot) || !prepare(slot)) {
 		curl_easy_cleanup(slot->easy);
 		curl_multi_cleanup(slot->multi);

@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/process.h"
 
 enum { FILE_NAME_MAX = 64, LOCK_POLL_MS = 2 };
@@ -133,15 +134,15 @@ static int check_file(int fd, const struct ld_seg_place *place, const char *name
 static int open_file(const struct ld_seg_place *place, const char *name, int flags, struct stat *ret_st,
     struct ld_problems *problems, int *ret_fd)
 {
-	int base = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, made = 0, fd = -1, rc;
+	int base = O_RDWR | O_NOFOLLOW | O_NONBLOCK, made = 0, fd = -1, rc;
 
 	/* Only what we made is given away: a file that was there may be a link to somebody else's. */
 	if (flags & O_CREAT) {
-		fd = openat(place->dir_fd, name, base | O_CREAT | O_EXCL, 0600);
+		fd = ld_file_open_at(place->dir_fd, name, base | O_CREAT | O_EXCL, 0600);
 		made = fd >= 0;
 	}
 	if (fd < 0 && !(flags & O_EXCL))
-		fd = openat(place->dir_fd, name, base);
+		fd = ld_file_open_at(place->dir_fd, name, base, 0);
 	if (fd < 0) {
 		if (errno == ENOENT)
 			return LARDER_MISS;

@@ -82,3 +82,23 @@ has_text() {
 	LARDER_SIZE=1 exits 2 larder agent
 	contains "$stderr" "LARDER_SIZE"
 }
+
+# Its messages would go into the first file that it opened.
+@test "without standard descriptors it says nothing, and does no harm" {
+	export LARDER_THREADS=0
+	"$LARDER" agent <&- >&- 2>&- 3>&- &
+	agent=$!
+	background_pids="${background_pids:-} $agent"
+	until_true larder set acme named key value
+	until_true evictor_is "$agent"
+	for fd in 0 1 2; do
+		equal "$(readlink "/proc/$agent/fd/$fd")" /dev/null
+	done
+	rm -r "$LARDER_DIR"
+	larder set acme named key value
+	until_true evictor_is "$agent"
+	exits 0 larder get acme named key
+	exits 0 larder check
+	kill -TERM "$agent"
+	ends "$agent" 0
+}

@@ -268,3 +268,21 @@ load helper
 	contains "$stderr" "standard input"
 	exits 1 larder get acme named key
 }
+
+@test "with standard descriptors closed it does no harm, and what it cannot write is an error" {
+	# Attached meanwhile: what is damaged is not made anew unseen.
+	start agent "$LARDER" agent
+	until_true larder set acme named key value
+	timeout 20 bash -c '"$0" set acme named one 1 <&-' "$LARDER"
+	timeout 20 bash -c '"$0" set acme named two 2 <&- >&- 2>&-' "$LARDER"
+	for i in 1 2 3; do
+		run -2 timeout 20 bash -c '"$0" get acme named one >&-' "$LARDER"
+		run -2 timeout 20 bash -c '"$0" stat <&- >&- 2>&-' "$LARDER"
+	done
+	exits 0 larder get acme named two
+	equal "$output" 2
+	exits 0 larder check
+	kill -TERM "$started_pid"
+	ends "$started_pid" 0
+	equal "$(cat "$BATS_TEST_TMPDIR/agent.err" | grep -v waiting)" ""
+}

@@ -122,6 +122,11 @@ tests_multi_test_exit_SOURCES = tests/multi/test_exit.c $(multi_lib) $(fault_ser
 tests_multi_test_exit_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
 tests_multi_test_exit_LDADD = $(fault_libs) $(fault_server_libs)
 
+multi_tests += tests/multi/test_guest
+tests_multi_test_guest_SOURCES = tests/multi/test_guest.c $(multi_lib) $(fault_server_lib)
+tests_multi_test_guest_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)
+tests_multi_test_guest_LDADD = $(fault_libs) $(fault_server_libs)
+
 multi_tests += tests/multi/test_teller
 tests_multi_test_teller_SOURCES = tests/multi/test_teller.c $(multi_lib) $(fault_server_lib)
 tests_multi_test_teller_CPPFLAGS = $(multi_cppflags) $(SSL_CFLAGS) $(ZLIB_CFLAGS)

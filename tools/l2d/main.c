@@ -5,9 +5,11 @@
  *
  * The cache of the service reads nothing of LARDER_* from the environment: the same environment may make the server beside it a client of this one.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "files.h"
 #include "log.h"
@@ -116,11 +118,24 @@ static void release(struct l2d_service *service)
 	free(service->token);
 }
 
+/*
+ * A standard descriptor that is closed is the next number that open(2) gives out: output would land in a file of the cache. /dev/null takes its place, open
+ * the wrong way round, so that reads and writes fail as they did.
+ */
+static void fill_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		/* The lowest free number, and so this one. */
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+			return;
+}
+
 int main(int argc, char **argv)
 {
 	static struct l2d_service service;
-	int code = l2d_options_read(argc, argv, &service.options);
 
+	fill_standard_descriptors();
+	int code = l2d_options_read(argc, argv, &service.options);
 	if (code >= 0)
 		return code;
 	if (service.options.log)

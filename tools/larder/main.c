@@ -3,10 +3,12 @@
  * larder(1): finds the verb and runs it. The table of verbs is verbs.def; what they share is in cli.h. Nothing of a verb's own
  * work may be here.
  */
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "verbs.h"
@@ -70,8 +72,21 @@ static int is_any(const char *text, const char *one, const char *two, const char
 	return strcmp(text, one) == 0 || strcmp(text, two) == 0 || strcmp(text, three) == 0;
 }
 
+/*
+ * A standard descriptor that is closed is the next number that open(2) gives out: output would land in a file of the cache. /dev/null takes its place, open
+ * the wrong way round, so that reads and writes fail as they did.
+ */
+static void fill_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		/* The lowest free number, and so this one. */
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+			return;
+}
+
 int main(int argc, char **argv)
 {
+	fill_standard_descriptors();
 	/* Names are bytes; shown as UTF-8 whatever the locale, so that a dump reads the same everywhere. */
 	setlocale(LC_CTYPE, "C.UTF-8");
 	/* A closed pipe is seen as EPIPE, so that the cache is left in order. */
