@@ -196,8 +196,8 @@ struct larder_options {
  * ret_why   NULL, or where a text goes on an error: every problem found, a line each, with the allowed range; free with
  *           larder_free(). NULL on success.
  *
- * Returns   0; LARDER_E_SETTINGS, LARDER_E_SECRET, LARDER_E_REFUSED, LARDER_E_FULL (the file system is smaller than
- *           LARDER_SIZE), LARDER_E_IO, LARDER_E_NOMEM, LARDER_E_USAGE. A shared file that is merely busy or damaged is no
+ * Returns   0; LARDER_E_SETTINGS, LARDER_E_SECRET, LARDER_E_REFUSED, LARDER_E_FULL (the file system, or the process's limit on
+ *           file sizes, is smaller than LARDER_SIZE with its reserve), LARDER_E_IO, LARDER_E_NOMEM, LARDER_E_USAGE. A shared file that is merely busy or damaged is no
  *           error: the handle is returned and heals.
  * Blocks    up to a second, for another process that is opening
  * Fork      call it in the master; or in each process

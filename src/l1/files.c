@@ -11,11 +11,13 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/errors.h"
 #include "base/fault.h"
 #include "base/file.h"
 
@@ -123,6 +125,23 @@ int ld_files_check_room(const struct ld_store *store, struct ld_problems *proble
 	return LARDER_E_FULL;
 }
 
+/*
+ * A write beyond RLIMIT_FSIZE is a signal, SIGXFSZ, that ends the process, and not an error: so one whose limit is below what the store may grow to, or what
+ * making it anew takes, is not let in. Asked at each attach: a child may have a limit of its own.
+ */
+static int check_limit(const struct ld_store *store, const struct ld_seg_params *params, struct ld_problems *problems)
+{
+	uint64_t seg_b = ld_seg_size(params), need = params->map_b > seg_b ? params->map_b : seg_b;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= need)
+		return 0;
+	ld_problem(problems, "%s: the limit on file sizes (ulimit -f) is below %" PRIu64 "M, the size that the files of the cache may reach: it is %" PRIu64
+	    " bytes: raise it, or lower LARDER_SIZE", store->config.dir, (need + 1048575) >> 20, (uint64_t)limit.rlim_cur);
+	ld_reason_set(LARDER_REASON_DISK);
+	return LARDER_E_FULL;
+}
+
 /* ---- making ---- */
 
 /*
@@ -196,6 +215,8 @@ int ld_files_map_segment(struct ld_store *store, struct ld_seg *seg, int64_t end
 		return rc;
 	if (rc != 0 && !store->config.create)
 		return LARDER_MISS;
+	if (check_limit(store, rc == 0 ? &seg->h->params : &store->config.params, problems) != 0)
+		return LARDER_E_FULL;
 	if (ld_seg_open_lock(seg, &place, problems) != 0)
 		return LARDER_E_REFUSED;
 	if (rc == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A host that is no ordinary one: without standard descriptors. The cache does no harm there, and takes none.
+ * A host that is no ordinary one: without standard descriptors, with a small limit on the size of files. The cache does no harm there, and takes none.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -20,7 +21,7 @@
 #include "lib/team.h"
 
 #define FORM "SIZE=8M", "WORKERS=16", "THREADS=0", "TTL=1h"
-enum { LINES = 1000, OPENS = 300, PARTIES = 2 };
+enum { LINES = 1000, OPENS = 300, PARTIES = 2, FEW_B = 4096 };
 
 struct stage {
 	const char *dir, *map;
@@ -216,6 +217,72 @@ static void test_threads_that_open_together(void **state)
 	team_run(open_together, (void *)(uintptr_t)stage->dir);
 }
 
+/* ---- with a small limit on the size of files ---- */
+
+static void limit_files(void)
+{
+	const struct rlimit limit = { FEW_B, FEW_B };
+
+	TEAM_EXPECT(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void make_limited(void *arg)
+{
+	larder *cache = NULL;
+	char *why = NULL;
+
+	(void)arg;
+	limit_files();
+	TEAM_EXPECT(team_try_open(&cache, &why, stage->dir, FORM, stage->map, NULL), LARDER_E_FULL);
+	TEAM_CHECK(strstr(why, "the limit on file sizes (ulimit -f) is below 12M") != NULL);
+	larder_free(why);
+}
+
+/* The handle is its parent's, and so is what was made; the limit is its own. */
+static void use_limited(void *arg)
+{
+	larder_tenant *tenant = arg;
+	struct larder_value value = { 0 };
+
+	limit_files();
+	for (unsigned i = 0; i < 2; i++) {
+		set(tenant, "two", LARDER_UNAVAILABLE);
+		TEAM_EXPECT(larder_reason(), LARDER_REASON_DISK);
+		TEAM_EXPECT(larder_get(tenant, "s", "one", 3, NULL, &value), LARDER_UNAVAILABLE);
+		TEAM_EXPECT(larder_reason(), LARDER_REASON_DISK);
+	}
+}
+
+static void small_limit(const char *map)
+{
+	larder_tenant *tenant;
+	larder *cache;
+
+	stage->map = map;
+	team_run(make_limited, NULL);
+	cache = team_open(stage->dir, FORM, map, NULL);
+	tenant = team_tenant(cache, "acme");
+	set(tenant, "one", 0);
+	team_run(use_limited, tenant);
+	set(tenant, "two", 0);
+	get(tenant, "one");
+	expect_no_damage();
+	larder_tenant_close(tenant);
+	larder_close(cache);
+}
+
+static void test_small_limit(void **state)
+{
+	(void)state;
+	small_limit("L1_MAP=protected");
+}
+
+static void test_small_limit_writable(void **state)
+{
+	(void)state;
+	small_limit("L1_MAP=writable");
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +290,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_closed_descriptors_writable, begin, end),
 		cmocka_unit_test_setup_teardown(test_closed_descriptors_and_l2, begin, end),
 		cmocka_unit_test_setup_teardown(test_threads_that_open_together, begin, end),
+		cmocka_unit_test_setup_teardown(test_small_limit, begin, end),
+		cmocka_unit_test_setup_teardown(test_small_limit_writable, begin, end),
 	};
 
 	team_begin(argc, argv);

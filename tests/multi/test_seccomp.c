@@ -52,7 +52,7 @@ static const int healing[] = {
 #else
 	SYS_mkdirat,
 #endif
-	SYS_unlinkat, SYS_renameat, SYS_dup3, SYS_fallocate, SYS_ftruncate, SYS_fchown,
+	SYS_prlimit64, SYS_unlinkat, SYS_renameat, SYS_dup3, SYS_fallocate, SYS_ftruncate, SYS_fchown,
 	/* LMDB, where the files are on ext2 to ext4: it asks for the kernel's age */
 	SYS_uname,
 };
