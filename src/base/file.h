@@ -29,5 +29,7 @@ void ld_file_low_release(const struct ld_file_low *low);
 
 /** As openat(2), with O_CLOEXEC, and above 2. */
 int ld_file_open_at(int dir_fd, const char *path, int flags, mode_t mode);
+/** Give what we have just made this mode, where the umask left another. Returns 0, or -1 with errno. */
+int ld_file_set_mode(int fd, mode_t mode);
 
 #endif

@@ -43,7 +43,8 @@ int ld_env_make_file(const struct ld_env_place *place, const char *name, int cre
 	/* What stands there may have become a link to somebody else's file since we made it. */
 	if (!create && (fstat(fd, &st) != 0 || st.st_nlink != 1))
 		rc = LARDER_E_IO;
-	if (create && place->uid != (uid_t)-1 && fchown(fd, place->uid, place->gid) != 0)
+	/* Whatever the umask left of its mode. */
+	if (create && (ld_file_set_mode(fd, 0600) != 0 || (place->uid != (uid_t)-1 && fchown(fd, place->uid, place->gid) != 0)))
 		rc = LARDER_E_IO;
 	if (rc == 0 && size > 0 && posix_fallocate(fd, 0, (off_t)size) != 0)
 		rc = LARDER_E_FULL;

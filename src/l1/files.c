@@ -62,11 +62,25 @@ static int check_directory(const struct ld_store *store, int fd, struct ld_probl
 	return 0;
 }
 
+/*
+ * Made, and opened: with mode 0700 even where the umask takes more away than others' rights, so that the owner cannot open it. Nobody else can put another
+ * in its place meanwhile, where the directory above it is not theirs: its name is changed by no link.
+ */
+static int open_made(const char *dir, int made)
+{
+	const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+	int fd = ld_file_open_at(AT_FDCWD, dir, flags, 0);
+
+	if (fd < 0 && made && errno == EACCES && fchmodat(AT_FDCWD, dir, 0700, AT_SYMLINK_NOFOLLOW) == 0)
+		fd = ld_file_open_at(AT_FDCWD, dir, flags, 0);
+	return fd;
+}
+
 int ld_files_open_directory(const struct ld_store *store, struct ld_problems *problems, int *ret_fd)
 {
 	const char *dir = store->config.dir;
 	int made = store->config.create && mkdir(dir, 0700) == 0, rc = 0;
-	int fd = ld_file_open_at(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	int fd = open_made(dir, made);
 
 	if (fd < 0) {
 		if (errno == ENOENT && !store->config.create)
@@ -75,7 +89,9 @@ int ld_files_open_directory(const struct ld_store *store, struct ld_problems *pr
 		    errno == ENOENT ? "its parent directory does not exist: make it" : strerror(errno));
 		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? LARDER_E_IO : LARDER_E_REFUSED;
 	}
-	if (made && store->config.uid != (uid_t)-1 && fchown(fd, store->config.uid, store->config.gid) != 0) {
+	if (made && ld_file_set_mode(fd, 0700) != 0)
+		rc = LARDER_E_IO;
+	if (rc == 0 && made && store->config.uid != (uid_t)-1 && fchown(fd, store->config.uid, store->config.gid) != 0) {
 		ld_problem(problems, "LARDER_DIR=%s: cannot give it to uid %u: %s", dir, (unsigned)store->config.uid, strerror(errno));
 		rc = LARDER_E_REFUSED;
 	}

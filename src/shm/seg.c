@@ -136,7 +136,7 @@ static int open_file(const struct ld_seg_place *place, const char *name, int fla
 {
 	int base = O_RDWR | O_NOFOLLOW | O_NONBLOCK, made = 0, fd = -1, rc;
 
-	/* Only what we made is given away: a file that was there may be a link to somebody else's. */
+	/* Only what we made is given away: a file that was there may be a link to somebody else's. Its mode is that of the umask until we say. */
 	if (flags & O_CREAT) {
 		fd = ld_file_open_at(place->dir_fd, name, base | O_CREAT | O_EXCL, 0600);
 		made = fd >= 0;
@@ -149,7 +149,7 @@ static int open_file(const struct ld_seg_place *place, const char *name, int fla
 		ld_problem(problems, "%s: %s", name, errno == ELOOP ? "is a symbolic link: remove it" : strerror(errno));
 		return errno == ELOOP || errno == EACCES || errno == EPERM ? LARDER_E_REFUSED : LARDER_E_IO;
 	}
-	if (made && place->uid != (uid_t)-1 && fchown(fd, place->uid, place->gid) != 0) {
+	if (made && (ld_file_set_mode(fd, 0600) != 0 || (place->uid != (uid_t)-1 && fchown(fd, place->uid, place->gid) != 0))) {
 		close(fd);
 		return LARDER_E_IO;
 	}

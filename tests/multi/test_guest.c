@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A host that is no ordinary one: without standard descriptors, with a small limit on the size of files. The cache does no harm there, and takes none.
+ * A host that is no ordinary one: without standard descriptors, with a small limit on the size of files, with a umask that takes everything away. The cache
+ * does no harm there, and takes none.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -283,6 +285,76 @@ static void test_small_limit_writable(void **state)
 	small_limit("L1_MAP=writable");
 }
 
+/* ---- with a umask that leaves nothing ---- */
+
+static void expect_mode(const char *path, mode_t mode)
+{
+	struct stat st;
+
+	TEAM_EXPECT(stat(path, &st), 0);
+	TEAM_EXPECT(st.st_mode & 07777, mode);
+}
+
+static void expect_modes(const char *dir)
+{
+	static const char *const files[] = { "larder.seg", "larder.lock", "larder.1.mdb", "larder.1.mdb-lock" };
+	char path[400];
+
+	expect_mode(dir, 0700);
+	for (unsigned i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+		expect_mode(path, 0600);
+	}
+}
+
+/* Root may open what has no mode at all: so this is done by another user, where there is one to be had. */
+static void make_masked(void *arg)
+{
+	char dir[300];
+	larder *cache;
+
+	(void)arg;
+	if (geteuid() == 0)
+		TEAM_CHECK(chown(stage->dir, 65534, 65534) == 0 && setgid(65534) == 0 && setuid(65534) == 0);
+	umask(0777);
+	snprintf(dir, sizeof(dir), "%s/inner", stage->dir);
+	cache = team_open(dir, FORM, NULL);
+	expect_modes(dir);
+	larder_close(cache);
+	cache = team_open(dir, FORM, NULL);
+	larder_close(cache);
+}
+
+static void test_umask(void **state)
+{
+	(void)state;
+	team_run(make_masked, NULL);
+}
+
+static void make_masked_for_another(void *arg)
+{
+	struct larder_options options = LARDER_OPTIONS_INIT;
+	char dir[300];
+	const char *settings[] = { dir, "SIZE=8M", "WORKERS=16", "THREADS=0", TEAM_SECRET, NULL };
+	larder *cache = NULL;
+
+	(void)arg;
+	umask(0777);
+	snprintf(dir, sizeof(dir), "DIR=%s/inner", stage->dir);
+	options.settings = settings;
+	options.flags = LARDER_OPEN_NO_ENV;
+	options.user = geteuid() == 0 ? "65534" : NULL;
+	TEAM_EXPECT(larder_open(&options, &cache, NULL), 0);
+	expect_modes(dir + 4);
+	larder_close(cache);
+}
+
+static void test_umask_of_a_master(void **state)
+{
+	(void)state;
+	team_run(make_masked_for_another, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +364,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_threads_that_open_together, begin, end),
 		cmocka_unit_test_setup_teardown(test_small_limit, begin, end),
 		cmocka_unit_test_setup_teardown(test_small_limit_writable, begin, end),
+		cmocka_unit_test_setup_teardown(test_umask, begin, end),
+		cmocka_unit_test_setup_teardown(test_umask_of_a_master, begin, end),
 	};
 
 	team_begin(argc, argv);
