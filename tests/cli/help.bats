@@ -110,3 +110,16 @@ verbs() {
 	lacks "$stderr" $'\033'
 	contains "$stderr" '\x1b'
 }
+
+@test "help and the version on a full disk are an error, exit code 2" {
+	for arguments in --help help 'help get' 'get --help' --version version; do
+		run -2 --separate-stderr bash -c "'$LARDER' $arguments > /dev/full"
+		equal "$stderr" "larder: standard output: No space left on device"
+	done
+	L2D=${L2D:-${top_builddir:-.}/larder-l2d}
+	[ -x "$L2D" ] || skip 'larder-l2d was not built'
+	for arguments in --help --version; do
+		run -2 --separate-stderr bash -c "'$L2D' $arguments > /dev/full"
+		contains "$stderr" "standard output: No space left on device"
+	done
+}

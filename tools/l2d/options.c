@@ -2,6 +2,7 @@
 /* The command line (options.h): one table of options, from which the usage is printed too. */
 #include "options.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,6 +198,17 @@ static int check(struct l2d_options *options)
 	return l2d_options_fit(options);
 }
 
+/* What was asked for is all there is to be done: it failed if it could not be written. */
+static int finish(void)
+{
+	int failed = ferror(stdout);
+
+	if (fflush(stdout) == 0 && !failed)
+		return 0;
+	l2d_complain("standard output: %s", strerror(errno));
+	return 2;
+}
+
 int l2d_options_read(int argc, char **argv, struct l2d_options *ret_options)
 {
 	struct l2d_options options = { .listen = "127.0.0.1:8420", .size = "256M", .workers = 2, .connections = 1000,
@@ -214,11 +226,11 @@ int l2d_options_read(int argc, char **argv, struct l2d_options *ret_options)
 		const struct row *row = &rows[at - 256];
 		if (row->kind == OPTION_HELP) {
 			print_usage(rows);
-			return 0;
+			return finish();
 		}
 		if (row->kind == OPTION_VERSION) {
 			printf("larder-l2d %s\n", larder_version());
-			return 0;
+			return finish();
 		}
 		stop = take(&options, row, optarg);
 	}

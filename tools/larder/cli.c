@@ -254,9 +254,14 @@ static int close_output(void)
 
 int cli_end(struct cli *cli, int exit_code)
 {
-	int error = close_output();
 	while (cli->setting_count)
 		free(cli->settings[--cli->setting_count]);
+	return cli_finish(exit_code);
+}
+
+int cli_finish(int exit_code)
+{
+	int error = close_output();
 	if (error) {
 		cli_error("standard output: %s", strerror(error));
 		return CLI_USAGE;

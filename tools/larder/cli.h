@@ -91,6 +91,8 @@ int cli_begin(struct cli *cli, const struct cli_verb *verb, int argc, char **arg
 
 /** Flush stdout and free. Returns exit_code, or CLI_USAGE when stdout could not be written; a closed pipe is no error. */
 int cli_end(struct cli *cli, int exit_code);
+/** As cli_end(), where there is no verb. */
+int cli_finish(int exit_code);
 
 /** Add a setting for the opening to come: cli_setting(cli, "SIZE", "256M"). Returns 0, or -1 with the error said. */
 int cli_setting(struct cli *cli, const char *name, const char *value);

@@ -64,7 +64,7 @@ static int help(int argc, char **argv)
 		return CLI_USAGE;
 	}
 	usage(stdout);
-	return CLI_DONE;
+	return cli_finish(CLI_DONE);
 }
 
 static int is_any(const char *text, const char *one, const char *two, const char *three)
@@ -99,7 +99,7 @@ int main(int argc, char **argv)
 		return help(argc, argv);
 	if (is_any(argv[1], "version", "--version", "-V")) {
 		printf("larder %s\n", larder_version());
-		return CLI_DONE;
+		return cli_finish(CLI_DONE);
 	}
 	const struct row *row = find(argv[1]);
 	if (!row) {
