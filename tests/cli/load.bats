@@ -295,3 +295,41 @@ bad() {
 	exits 2 larder set --tags a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q acme named x y
 	contains "$stderr" "--tags"
 }
+
+@test "a line that does not end is an error, and takes no memory" {
+	larder set acme named key value
+	exits 2 bash -c "ulimit -v 400000; exec timeout 60 '$LARDER' load /dev/zero"
+	contains "$stderr" "larder: /dev/zero:1: it is longer than that of any value"
+	contains "$stderr" "larder: /dev/zero:1: it does not end"
+	lacks "$stderr" "out of memory"
+	contains "$output" "1 bad lines"
+}
+
+@test "a line that is too long is passed over, and what follows is loaded" {
+	larder set acme named key value
+	larder dump --format jsonl --values hex > "$BATS_TEST_TMPDIR/one"
+	{
+		head -c 20000000 /dev/zero | tr '\0' x
+		echo
+		cat "$BATS_TEST_TMPDIR/one"
+	} > "$BATS_TEST_TMPDIR/two"
+	larder del acme named key
+	exits 2 larder load "$BATS_TEST_TMPDIR/two"
+	contains "$output" "1 stored, 0 over already, 0 dead when dumped, 1 bad lines"
+	contains "$stderr" "two:1: "
+	exits 0 larder get acme named key
+}
+
+@test "a signal is seen within a line" {
+	larder set acme named key value
+	mkfifo "$BATS_TEST_TMPDIR/pipe"
+	for signal in INT TERM; do
+		start load "$LARDER" load "$BATS_TEST_TMPDIR/pipe"
+		exec 5> "$BATS_TEST_TMPDIR/pipe"
+		printf '{"v":1,' >&5
+		until_true grep -q 'SigCgt:.*[4-7c-f]...$' "/proc/$started_pid/status"
+		kill -"$signal" "$started_pid"
+		ends "$started_pid" 130
+		exec 5>&-
+	done
+}

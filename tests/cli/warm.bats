@@ -166,3 +166,45 @@ fill_l2() {
 	exits 2 larder warm --names "$names" acme named
 	contains "$stderr" "secret"
 }
+
+# A process that takes more memory than this is refused it.
+MEMORY_KB=400000
+
+@test "warm: a line that does not end is an error, and takes no memory" {
+	export LARDER_L2_URL=$nobody
+	for option in '' --hex; do
+		exits 2 bash -c "ulimit -v $MEMORY_KB; exec timeout 60 '$LARDER' warm $option --names /dev/zero acme named"
+		contains "$stderr" "larder: /dev/zero:1: "
+		contains "$stderr" "it does not end"
+		lacks "$stderr" memory
+	done
+	exits 2 bash -c "ulimit -v $MEMORY_KB; exec timeout 60 '$LARDER' warm --jsonl --names /dev/zero acme named"
+	contains "$stderr" "larder: /dev/zero:1: it is longer than 64 MiB"
+}
+
+@test "warm: the longest name is taken, the next longer one is not, nor is what follows lost" {
+	export LARDER_L2_URL=$nobody
+	longest=$(head -c 4096 /dev/zero | tr '\0' x)
+	printf '%s\n%sx\none' "$longest" "$longest" > "$names"
+	LARDER_L2_WRITE=off larder set acme named one value
+	LARDER_L2_WRITE=off larder set acme named "$longest" value
+	exits 2 larder warm --json --names "$names" acme named
+	equal "$(json .here <<< "$output")" 2
+	equal "$(json .bad <<< "$output")" 1
+	equal "$(json .lines <<< "$output")" 3
+	contains "$stderr" "names:2: "
+}
+
+@test "warm: a signal is seen within a line" {
+	export LARDER_L2_URL=$nobody
+	mkfifo "$names"
+	for signal in INT TERM; do
+		start warm "$LARDER" warm --names "$names" acme named
+		exec 5> "$names"
+		printf 'the beginning of a line' >&5
+		until_true grep -q 'SigCgt:.*[4-7c-f]...$' "/proc/$started_pid/status"
+		kill -"$signal" "$started_pid"
+		ends "$started_pid" 130
+		exec 5>&-
+	done
+}

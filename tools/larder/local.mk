@@ -3,7 +3,7 @@
 
 larder_tool_sources = \
 	tools/larder/cli.c tools/larder/cli.h tools/larder/codec.c tools/larder/codec.h tools/larder/dump_write.c \
-	tools/larder/dump_write.h tools/larder/human.c tools/larder/human.h tools/larder/options.c tools/larder/progress.c \
+	tools/larder/dump_write.h tools/larder/human.c tools/larder/human.h tools/larder/lines.c tools/larder/lines.h tools/larder/options.c tools/larder/progress.c \
 	tools/larder/progress.h tools/larder/record.c tools/larder/record.h tools/larder/replay_breaker.c \
 	tools/larder/replay_breaker.h tools/larder/replay_generator.c \
 	tools/larder/replay_generator.h tools/larder/replay_histogram.c tools/larder/replay_histogram.h \

@@ -12,6 +12,7 @@
 
 #include "cli.h"
 #include "human.h"
+#include "lines.h"
 #include "progress.h"
 #include "record.h"
 #include "verbs.h"
@@ -20,6 +21,9 @@
 #define TOLD_MAX 10
 /* An entry that finds the cache busy is tried again so often, a hundredth of a second apart. */
 #define TRIES 100
+/* Beside its value a line has a name of at most 4,096 bytes, and numbers; each byte of a text takes at most six. */
+#define LINE_REST_B ((size_t)64 << 10)
+#define ESCAPED 6
 
 static const char text[] =
 	"Store the entries of 'larder dump --format jsonl --values hex', from FILE or from\n"
@@ -136,24 +140,42 @@ static void step(struct load *load)
 	progress_step(&load->progress, load->lines, total);
 }
 
+/* No value is larger than a quarter of its store. */
+static int longest(const struct load *load, size_t *ret_most)
+{
+	struct larder_summary summary = { .size = sizeof(summary) };
+	int result = larder_inspect_summary(load->inspector, &summary);
+	if (result)
+		return cli_failed("load", result);
+	*ret_most = (size_t)summary.size_bytes / 4 * ESCAPED + LINE_REST_B;
+	return CLI_DONE;
+}
+
+static int take_long_line(struct load *load)
+{
+	tell_bad(load, "it is longer than that of any value that the store could take");
+	return CLI_DONE;
+}
+
 static int read_all(struct load *load)
 {
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t len;
-	int code = CLI_DONE;
-	errno = 0;
-	while (code == CLI_DONE && !cli_interrupted && (len = getline(&line, &size, load->in)) >= 0) {
+	struct lines lines = { .file = load->in };
+	enum lines_result result = LINES_LINE;
+	const char *line = NULL;
+	size_t len = 0;
+	int code = longest(load, &lines.most);
+	while (code == CLI_DONE && !cli_interrupted) {
+		result = lines_next(&lines, &line, &len);
+		if (result != LINES_LINE && result != LINES_LONG)
+			break;
 		load->lines++;
-		load->bytes += (size_t)len;
-		code = take_line(load, line, (size_t)len);
+		load->bytes += len;
+		code = result == LINES_LINE ? take_line(load, line, len) : take_long_line(load);
 		step(load);
 	}
-	if (code == CLI_DONE && !cli_interrupted && !feof(load->in)) {
-		cli_error("%s: %s", load->file, strerror(errno));
-		code = CLI_USAGE;
-	}
-	free(line);
+	if (result == LINES_FAILED || result == LINES_ENDLESS)
+		code = lines_error(load->file, load->lines, result);
+	lines_free(&lines);
 	return code;
 }
 

@@ -13,6 +13,7 @@
 
 #include "codec.h"
 #include "cli.h"
+#include "lines.h"
 #include "progress.h"
 #include "record.h"
 #include "target.h"
@@ -33,6 +34,8 @@
 #define HOPELESS 3
 /* Different results that are counted apart. */
 #define OUTCOMES 16
+/* Longest line of --jsonl: that of a dump with a value of 8 MiB, of which each byte is escaped. */
+#define JSON_LINE_MAX ((size_t)64 << 20)
 
 static const char text[] =
 	"Fetch the values of the names in FILE (or, as -, stdin), one a line, from L2 into\n"
@@ -250,27 +253,39 @@ static int take_line(struct warm *warm, const char *line, size_t len)
 	return name ? add(warm, name, name_len) : CLI_DONE;
 }
 
+static int take_long_line(struct warm *warm)
+{
+	tell_bad(warm, warm->jsonl ? "it is longer than 64 MiB: dump without values" : larder_strerror(LARDER_E_NAME));
+	return CLI_DONE;
+}
+
+static size_t longest(const struct warm *warm)
+{
+	return warm->jsonl ? JSON_LINE_MAX : warm->hex ? 2 * LARDER_NAME_MAX : LARDER_NAME_MAX;
+}
+
 static int read_all(struct warm *warm)
 {
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t len;
+	struct lines lines = { .file = warm->in, .most = longest(warm) };
+	enum lines_result result = LINES_LINE;
+	const char *line = NULL;
+	size_t len = 0;
 	int code = CLI_DONE;
-	errno = 0;
-	while (code == CLI_DONE && !cli_interrupted && (len = getline(&line, &size, warm->in)) >= 0) {
+	while (code == CLI_DONE && !cli_interrupted) {
+		result = lines_next(&lines, &line, &len);
+		if (result != LINES_LINE && result != LINES_LONG)
+			break;
 		warm->lines++;
-		warm->bytes += (size_t)len;
-		code = take_line(warm, line, (size_t)len);
+		warm->bytes += len;
+		code = result == LINES_LINE ? take_line(warm, line, len) : take_long_line(warm);
 	}
-	if (code == CLI_DONE && !cli_interrupted && !feof(warm->in)) {
-		cli_error("%s: %s", warm->file, strerror(errno));
-		code = CLI_USAGE;
-	}
+	if (result == LINES_FAILED || result == LINES_ENDLESS)
+		code = lines_error(warm->file, warm->lines, result);
 	if (code == CLI_DONE && !cli_interrupted)
 		code = ask_batch(warm);
 	while (warm->count)
 		free((void *)(uintptr_t)warm->items[--warm->count].name);
-	free(line);
+	lines_free(&lines);
 	return code;
 }
 
