@@ -703,3 +703,18 @@ refused() {
 	exits 1 "$L2D" --dir "$here/l2d" --listen nowhere
 	[ ! -e "$here/l2d" ]
 }
+
+@test "a umask that leaves nothing: directory, lock and secret have their modes, and it starts again" {
+	for round in 1 2; do
+		rm -f "$BATS_TEST_TMPDIR/port"
+		start masked bash -c 'umask 0777; exec "$@"' - env -u LARDER_DIR -u LARDER_SECRET_FILE "$L2D" --dir "$BATS_TEST_TMPDIR/masked" \
+			--size 64M --listen 127.0.0.1:0 --port-file "$BATS_TEST_TMPDIR/port"
+		until_true test -s "$BATS_TEST_TMPDIR/port"
+		equal "$(stat -c %a "$BATS_TEST_TMPDIR/masked")" 700
+		for file in l2d.lock secret l2d.seg; do
+			equal "$(stat -c %a "$BATS_TEST_TMPDIR/masked/$file")" 600
+		done
+		kill -TERM "$started_pid"
+		ends "$started_pid" 0
+	done
+}

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/stat.h>
 
 #include "files.h"
 #include "log.h"
@@ -135,6 +136,8 @@ int main(int argc, char **argv)
 	static struct l2d_service service;
 
 	fill_standard_descriptors();
+	/* What is ours we may read and write; what it takes from others stays as it is told. */
+	umask(umask(0) & 077);
 	int code = l2d_options_read(argc, argv, &service.options);
 	if (code >= 0)
 		return code;
