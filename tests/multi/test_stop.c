@@ -550,8 +550,9 @@ static void test_stopped_in_its_first_read(void **state)
 static void wait_for_check(void *arg)
 {
 	(void)arg;
-	team_arm(LD_FAULT_reader_check, LD_FAULT_STOP, getpid(), 1);
 	TEAM_EXPECT(larder_attach(cache), 0);
+	/* Not before: stopped on its own way in it would find, when it goes on, that its time is over. */
+	team_arm(LD_FAULT_reader_check, LD_FAULT_STOP, getpid(), 1);
 	TEAM_CHECK(TEAM_POLL(TEAM_DEADLINE_MS, atomic_load(&team_plan()->acted) > 0));
 }
 
