@@ -38,10 +38,22 @@ setup() {
 	common_setup
 }
 
+has_sanitizer() {
+	local program="${top_builddir:-.}/.libs/larder"
+	[ -e "$program" ] && ldd "$program" 2>/dev/null | grep -qE 'lib(asan|tsan)'
+}
+
+# exits_within KB CODE COMMAND...: as exits, of a larder that is refused more memory. A sanitizer maps terabytes: there is no limit beside it.
+exits_within() {
+	local limit="ulimit -v $1;" code=$2
+	shift 2
+	has_sanitizer && limit=
+	exits "$code" bash -c "$limit"' exec timeout 60 "$@"' bash "$LARDER" "$@"
+}
+
 # The allocator of the address sanitizer may be locked by another thread at fork, for ever in the child: no forks from a process with threads.
 skip_where_fork_may_hang() {
-	local program="${top_builddir:-.}/.libs/larder"
-	if [ -e "$program" ] && ldd "$program" 2>/dev/null | grep -qE 'lib(asan|tsan)'; then
+	if has_sanitizer; then
 		skip 'a sanitizer cannot fork beside threads'
 	fi
 }

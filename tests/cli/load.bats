@@ -298,7 +298,7 @@ bad() {
 
 @test "a line that does not end is an error, and takes no memory" {
 	larder set acme named key value
-	exits 2 bash -c "ulimit -v 400000; exec timeout 60 '$LARDER' load /dev/zero"
+	exits_within 400000 2 load /dev/zero
 	contains "$stderr" "larder: /dev/zero:1: it is longer than that of any value"
 	contains "$stderr" "larder: /dev/zero:1: it does not end"
 	lacks "$stderr" "out of memory"

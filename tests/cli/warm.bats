@@ -173,12 +173,12 @@ MEMORY_KB=400000
 @test "warm: a line that does not end is an error, and takes no memory" {
 	export LARDER_L2_URL=$nobody
 	for option in '' --hex; do
-		exits 2 bash -c "ulimit -v $MEMORY_KB; exec timeout 60 '$LARDER' warm $option --names /dev/zero acme named"
+		exits_within "$MEMORY_KB" 2 warm ${option:+"$option"} --names /dev/zero acme named
 		contains "$stderr" "larder: /dev/zero:1: "
 		contains "$stderr" "it does not end"
 		lacks "$stderr" memory
 	done
-	exits 2 bash -c "ulimit -v $MEMORY_KB; exec timeout 60 '$LARDER' warm --jsonl --names /dev/zero acme named"
+	exits_within "$MEMORY_KB" 2 warm --jsonl --names /dev/zero acme named
 	contains "$stderr" "larder: /dev/zero:1: it is longer than 64 MiB"
 }
 
