@@ -87,7 +87,9 @@ static void leave(void)
 	take_lock();
 	atomic_fetch_sub(&inside, 1);
 	ld_process_unlock(&lock);
-	ld_futex_wake(&inside, 1);
+	/* Who comes to wait later, under the lock, finds the count as it is. */
+	if (is_ending())
+		ld_futex_wake(&inside, 1);
 }
 
 void ld_background_end(void)
